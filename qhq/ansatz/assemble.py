@@ -23,8 +23,8 @@ __all__ = ["Ansatz", "Circuit", "build", "build_ansatz", "pauli_observables"]
 Circuit: TypeAlias = Ansatz | AnsatzSpec | QuantumCircuit | str | Path
 """What a user may give where an ansatz is asked for."""
 
+# Keywords by which a circuit of Qiskit's becomes an ansatz.
 _ROLES = ("inputs", "observables", "angle_scaling")
-"""Keywords by which a circuit of Qiskit's becomes an ansatz."""
 
 
 def build(spec: AnsatzSpec) -> Ansatz:

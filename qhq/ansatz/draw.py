@@ -28,11 +28,11 @@ from qhq.ansatz.stored import plain_program
 from qhq.errors import ConfigError, nearest
 from qhq.files import replacing, write_atomically
 
+# Endings of files that can be drawn.
 _DRAWING_FORMS = ("txt", "png", "svg", "pdf", "tex")
-"""Endings of files that can be drawn."""
 
+# Columns of a picture before it goes on below.
 _FOLD = 24
-"""Columns of a picture before it goes on below."""
 
 _LONGEST_IN_FIGURE, _LONGEST_IN_TEXT = 60, 300
 """Characters of an angle or a name that are drawn."""
@@ -106,8 +106,8 @@ def latex_of(ansatz: Ansatz) -> str:
     raise _undrawable(ansatz)
 
 
+# What LaTeX may take for one circuit.
 _SECONDS = 120
-"""What LaTeX may take for one circuit."""
 
 
 def draw_latex(ansatz: Ansatz, path: Path) -> None:

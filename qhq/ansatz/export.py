@@ -73,6 +73,7 @@ from qhq.files import replacing
 # Qubits up to which an export is compared by what it does to a random state; wider ones gate by gate.
 _WIDEST_STATE = 12
 
+# Far above what a thousand gates round, 1e-13, and far below what a wrong one changes.
 _TOLERANCE = 1e-9
 
 _MOST_FACTORS, _MOST_CHARACTERS = 64, 100_000
@@ -82,10 +83,10 @@ _INFIX = {"ADD": "+", "SUB": "-", "MUL": "*", "DIV": "/"}
 
 _BOTH = {XGate, YGate, ZGate, HGate, SGate, SdgGate, TGate, TdgGate, RXGate, RYGate, RZGate}
 _BOTH |= {CXGate, CYGate, CZGate, CHGate, CRZGate, CCXGate}
+# Gates that Qiskit's reader of OpenQASM 3 gives back as they were.
 _GATES_OF_QASM3 = frozenset(
     {*_BOTH, PhaseGate, SXGate, SwapGate, CSwapGate, CPhaseGate, CRXGate, CRYGate, UGate}
 )
-"""Gates that Qiskit's reader of OpenQASM 3 gives back as they were."""
 
 # Gates of the qelib1.inc of the paper on OpenQASM 2 (arXiv:1707.03429), which every reader has.
 _GATES_OF_QASM2 = frozenset({*_BOTH, U1Gate, U3Gate})
@@ -152,8 +153,8 @@ def to_qasm3(ansatz: Ansatz, values: ArrayLike | None = None) -> str:
     return _texts[key]
 
 
+# The last OpenQASM 3, by the program and the gates that it is written in.
 _texts: dict[Hashable, str] = {}
-"""The last OpenQASM 3, by the program and the gates that it is written in."""
 
 
 def _to_qasm3(ansatz: Ansatz) -> str:

@@ -29,6 +29,7 @@ from qhq.files import replacing
 
 _Role = Literal["data", "weight", "data and weight", "entangler", "fixed"]
 
+# Face and edge of each role; black text on each face has a contrast of 15 to 1 and more.
 _COLOURS: dict[_Role, tuple[str, str]] = {
     "data": ("#d6e8fa", "#1f5f99"),
     "weight": ("#fde3c8", "#a34a00"),
@@ -36,7 +37,6 @@ _COLOURS: dict[_Role, tuple[str, str]] = {
     "entangler": ("#ffffff", "#222222"),
     "fixed": ("#f2f2f2", "#666666"),
 }
-"""Face and edge of each role; black text on each face has a contrast of 15 to 1 and more."""
 
 PICTURE_FORMS = ("png", "svg", "pdf")
 _FOLD, _MOST_COLUMNS = 16, 600
@@ -45,8 +45,8 @@ _FOLD, _MOST_COLUMNS = 16, 600
 # Round on paper: a column is half as wide again as a wire is high.
 _DOT, _TARGET = (0.105, 0.16), (0.26, 0.4)
 
+# Characters of an angle that fit beside its neighbours.
 _LONGEST = 16
-"""Characters of an angle that fit beside its neighbours."""
 
 
 def role_of(step: CircuitInstruction, inputs: frozenset[Parameter], weights: frozenset[Parameter]) -> _Role:

@@ -30,8 +30,8 @@ PAULI = r"[IXYZ]+|[XYZ]\d+( [XYZ]\d+)*"
 # Of a circuit, counted generously; more would take minutes to build and gigabytes to hold.
 _MOST_GATES = 2_000_000
 
+# Of OpenQASM files; which version one is, its first line says.
 _QASM_ENDINGS = (".qasm", ".qasm2", ".qasm3", ".inc")
-"""Of OpenQASM files; which version one is, its first line says."""
 
 
 class CircuitFile(Spec):

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from qhq.studies.selection import Connections
 
 LEVELS = (0.9,)
+# Of a table of forecasts; ``actual`` is there where sessions behind were asked for.
 _FORECAST_COLUMNS = (
     "symbol", "made_after", "date", "horizon", "target", "forecast", "low", "high", "level", "last_value",
     "actual",
 )  # fmt: skip
-"""Of a table of forecasts; ``actual`` is there where sessions behind were asked for."""
 
 
 @dataclass(frozen=True)

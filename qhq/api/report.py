@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from qhq.report.page import Page
 
 _PAGE = "report.html"
+# Records of studies that have a page of their own, and the folder of the runs folder that holds them.
 _STUDIES = {"sweep.json": "sweeps", "study.json": "studies"}
-"""Records of studies that have a page of their own, and the folder of the runs folder that holds them."""
 
 
 def write_report(

@@ -231,12 +231,11 @@ def _read_asked(
     return _Walk(study) if study.data.split.walks else _Models(study)
 
 
+# Windows of each split that a backend is asked about as a head is refitted, where no other number is given.
+#
+# A head of a few weights needs few: error mitigation takes 32 training windows. The validation windows
+# measure intervals, the test windows the run's errors.
 _FINETUNE_SAMPLES = 128
-"""Windows of each split that a backend is asked about as a head is refitted, where no other number is given.
-
-A head of a few weights needs few: error mitigation takes 32 training windows. The validation windows measure
-intervals, the test windows the run's errors.
-"""
 
 
 def _read_refit(from_run: Any, freeze: str | None, samples: int | None, backend: str | None) -> _Refit:

@@ -209,16 +209,16 @@ def shape_error(name: str, got: tuple[int, ...], shape: tuple[int | None, ...]) 
     )
 
 
+# Largest difference of a value or gradient that training may start with, of a circuit of a few gates.
 _TOLERANCE = 1e-5
-"""Largest difference of a value or gradient that training may start with, of a circuit of a few gates."""
 
+# Roundings of each gate that a circuit may add up, the samples of a gradient together.
 # Up to 3 were measured, with RX in single precision; a wrong gate differs by far more.
 _ROUNDINGS = 8.0
-"""Roundings of each gate that a circuit may add up, the samples of a gradient together."""
 
+# Amplitudes of all states of a comparison, beyond which fewer are compared.
 # Some seconds on Aer.
 _MOST_AMPLITUDES = 1 << 22
-"""Amplitudes of all states of a comparison, beyond which fewer are compared."""
 
 
 @dataclass(frozen=True)

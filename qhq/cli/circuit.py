@@ -376,8 +376,8 @@ def _numbers(values: str | None) -> list[float] | None:
         ) from error
 
 
+# What takes longer shows a bar.
 _PATIENCE_SECONDS = 2.0
-"""What takes longer shows a bar."""
 
 
 class LateProgress(StudyProgress):

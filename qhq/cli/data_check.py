@@ -38,8 +38,8 @@ class SymbolSpan(TypedDict):
     rows: int
 
 
+# A row of the user's file as it is understood, by the schema's columns.
 _Row = dict[str, float | str | None]
-"""A row of the user's file as it is understood, by the schema's columns."""
 
 
 class FileFacts(TypedDict):

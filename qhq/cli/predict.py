@@ -164,8 +164,8 @@ def _heading(record: PredictionRecord) -> list[str]:
     ]
 
 
+# Rows of a table that a person reads; a file has them all.
 _MOST_ROWS = 60
-"""Rows of a table that a person reads; a file has them all."""
 
 
 def _table(record: PredictionRecord) -> Table:

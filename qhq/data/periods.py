@@ -21,6 +21,7 @@ from qhq.errors import DataError
 
 _Share = Literal["first", "highest", "lowest", "sum", "product", "last"]
 
+# What a period has of the sessions' values of a column; of all others the last there is.
 _SHARES: dict[str, _Share] = {
     "open": "first",
     "high": "highest",
@@ -29,7 +30,6 @@ _SHARES: dict[str, _Share] = {
     "dividend": "sum",
     "split": "product",
 }
-"""What a period has of the sessions' values of a column; of all others the last there is."""
 
 
 def by_period(panel: Panel, every: Every, names: Iterable[str], calendar: str | None = None) -> Panel:

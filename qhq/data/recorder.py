@@ -22,9 +22,9 @@ _EXCHANGE = ZoneInfo("America/New_York")
 # symbols that failed at the slots before.
 _DELAYS = (timedelta(minutes=20), timedelta(hours=2), timedelta(hours=4))
 
+# Longest single sleep.
 # A laptop that was shut in between wakes up late by no more than this.
 _NAP_SECONDS = 600.0
-"""Longest single sleep."""
 
 _Clock = Callable[[], datetime]
 _Sleep = Callable[[float], None]

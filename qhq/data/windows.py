@@ -19,8 +19,8 @@ from qhq.data.spec import Bounds, DataSpec, Task
 from qhq.errors import DataError
 from qhq.seeding import child_generator
 
+# Share of its input rows that a window with masked gaps must really have.
 _LEAST_OBSERVED = 0.5
-"""Share of its input rows that a window with masked gaps must really have."""
 
 
 @dataclass(frozen=True)

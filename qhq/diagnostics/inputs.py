@@ -20,6 +20,7 @@ from qhq.ansatz.program import Ansatz
 from qhq.diagnostics.sampling import SILENT, Array, Estimate, Probe, Sampling, positive_mean_of
 from qhq.engine.compile import AngleMap, map_angles
 
+# Scales of people: thirds, sevenths, powers of two. The grid of frequencies grows with it.
 _LARGEST_DENOMINATOR = 64
 # Points of the grid beyond those that the reachable frequencies need, to see that nothing lies above.
 _SPARE_POINTS = 4

@@ -22,8 +22,8 @@ from qhq.diagnostics.weights import (
 )
 from qhq.errors import ConfigError
 
+# Qubits -> the same circuit at that width.
 _Family = Callable[[int], Ansatz]
-"""Qubits -> the same circuit at that width."""
 
 _MOST_QUBITS = 12
 _TREND_QUBITS = range(2, 9)
@@ -59,8 +59,8 @@ class Overview:
     sensitivity: InputSensitivity
 
 
+# Field of the overview, what measures it, and whether it needs weights.
 _Step = tuple[str, Callable[[], Any], bool]
-"""Field of the overview, what measures it, and whether it needs weights."""
 
 
 def look_deep(
@@ -147,6 +147,7 @@ def _trend(family: _Family | None, seed: int) -> GradientTrend | None:
 
 
 _Verdict = Literal["good", "fair", "poor"]
+# At 8 qubits 97 % of Haar's fidelities fall into the first of 75 bins, and at 7 82 %.
 _COARSE = 0.9
 # Gradient variance of which a typical slope drowns in the noise of a thousand shots.
 _FLAT = 1e-3

@@ -86,6 +86,7 @@ def spread_of(value: float, resampled: Array, samples: int, confidence: float) -
     return Estimate(value, max(0.0, value - reach), value + reach, samples)
 
 
+# Angle scaling of an ansatz -> the angles in radians that its inputs can take.
 _INPUT_RANGES: dict[str, tuple[float, float]] = {
     "pi_tanh": (-math.pi, math.pi),
     "half_pi_tanh": (-math.pi / 2, math.pi / 2),
@@ -95,7 +96,6 @@ _INPUT_RANGES: dict[str, tuple[float, float]] = {
     "arctan": (-math.pi / 2, math.pi / 2),
     "two_arctan": (-math.pi, math.pi),
 }
-"""Angle scaling of an ansatz -> the angles in radians that its inputs can take."""
 
 
 @dataclass(frozen=True)

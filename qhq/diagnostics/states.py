@@ -19,6 +19,7 @@ from qhq.engine import States
 
 # Of the paper; the divergence depends on it.
 _BINS = 75
+# The ends of a 95 % interval then have ten resamples beyond them.
 _RESAMPLED = 400
 
 

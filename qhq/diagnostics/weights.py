@@ -185,6 +185,7 @@ def _fitted_slope(qubits: Array, variances: Sequence[Estimate], confidence: floa
 # Size of the data set that the dimension is stated for, unless another is asked for.
 _DATA = 10_000
 _ROWS = 1 << 12
+# As in `states`: ten beyond each end of a 95 % interval.
 _RESAMPLED = 400
 
 

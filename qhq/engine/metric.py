@@ -45,8 +45,8 @@ _STEP = 2e-3
 # about 1e-12. All states are one batch of the compiled engine. Forward mode over torch gives the same and
 # takes a hundred times as long for a circuit of the usual size, since every gate is a call.
 _STENCIL = ((1, 2 / 3), (2, -1 / 12))
+# Of the states that are kept at once.
 _BYTES = 256 << 20
-"""Of the states that are kept at once."""
 
 
 class MetricEngine:

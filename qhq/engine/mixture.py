@@ -30,8 +30,8 @@ from qhq.limits import require_memory
 _Reals = npt.NDArray[Any]
 _Complex = npt.NDArray[np.complex128]
 
+# Of the states that are worked on at once.
 _CHUNK_BYTES = 1 << 28
-"""Of the states that are worked on at once."""
 
 # Widest run of gates that becomes one matrix: 64 MB.
 _DENSE_QUBITS = 11
@@ -39,8 +39,8 @@ _DENSE_QUBITS = 11
 # Rows of a matrix that are multiplied in the time of one pass over the states by a gate.
 _PASS = 32
 
+# Of a matrix in the making.
 _COLUMNS = 32
-"""Of a matrix in the making."""
 
 # Weight below which a column of a mixture is rounding.
 _RANK = 1e-14

@@ -17,6 +17,7 @@ from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from qhq.engine.compile.tape import Tape
 from qhq.engine.program import NEXT, Kind, Op, Term
 
+# What an expression is made of, by NumPy's names.
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "sin": torch.sin,
     "cos": torch.cos,
@@ -31,7 +32,6 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "sign": torch.sgn,
     "conj": torch.conj,
 }
-"""What an expression is made of, by NumPy's names."""
 
 
 class TorchEngine:

@@ -28,6 +28,7 @@ from qhq.seeding import child_seed
 # One minus the probability that the set holds the best, as in the paper.
 _SET_LEVEL = 0.10
 
+# At the level of the set, a p-value of so many draws has a standard error of 0.01.
 _DRAWS = 1_000
 
 

@@ -64,10 +64,10 @@ SHORT = {
 }
 """The same at the head of a column."""
 
+# A forecast of less than a hundredth of the volatility, or more than a hundred times it, counts as that.
 # Without a bound a single forecast that is not above zero would have an infinite loss, and no mean would say
 # anything of all the others.
 _FURTHEST = float(np.log(100.0))
-"""A forecast of less than a hundredth of the volatility, or more than a hundred times it, counts as that."""
 
 
 @dataclass(frozen=True)
@@ -245,8 +245,8 @@ def loss_unit(windows: Windows, scale: FloatArray) -> FloatArray:
     return unit
 
 
+# No forecast's implied volatility counts as more, per square root of a year, unless the actual one is.
 _HIGHEST_VOLATILITY = 5.0
-"""No forecast's implied volatility counts as more, per square root of a year, unless the actual one is."""
 
 _Rows = npt.NDArray[np.bool_] | slice
 

@@ -39,8 +39,9 @@ _MOST_COSINES, _LEAST_COSINES = 64, 4
 # Autocorrelation at which a series of some thousand dates looks like one without a mean.
 _MOST_PERSISTENT = 0.995
 
+# Of the effects that are called detectable.
+# As studies are planned since Cohen (1988).
 _POWER = 0.8
-"""Of the effects that are called detectable."""
 
 # Gauss and Legendre's nodes over the angles 0 to pi / 2 of Craig's formula (see `MeanTest._exceeds`), the
 # same for every test.

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from qhq.data.sources.files import FileReading
     from qhq.data.spec import DataSpec
 
+# Endings of files of prices, which no config has.
 _PRICES = (".csv", ".tsv", ".txt", ".xlsx", ".xls", ".parquet", ".gz", ".zip")
-"""Endings of files of prices, which no config has."""
 
 _QUICKSTART = Path("experiments") / "quickstart" / "config.yaml"
 

@@ -34,8 +34,8 @@ from qhq.training.loop import Trainer, TrainingState, Watcher, Watchers, history
 
 _UNITS = frozenset({"gru", "lstm", "rnn"})
 
+# From here on the parity gate takes long enough to be announced.
 _WIDE_QUBITS = 16
-"""From here on the parity gate takes long enough to be announced."""
 
 
 def pass_gate(experiment: Experiment, watcher: Watcher) -> Parity | None:

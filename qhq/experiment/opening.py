@@ -38,9 +38,9 @@ from qhq.seeding import child_seed
 from qhq.training.loop import Samples
 from qhq.training.losses import Objective, open_objective
 
+# Windows scaled at a time.
 # Scaling takes several copies in double precision.
 _CHUNK = 16384
-"""Windows scaled at a time."""
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 

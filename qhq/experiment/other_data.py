@@ -31,9 +31,9 @@ from qhq.runs.record import RunRecord
 from qhq.runs.run_folder import RunFolder
 from qhq.runs.schema import OTHER_RUN
 
+# Keys of ``data`` that a model is built for: they stay as they were in training.
 _TRAINED = ("task", "features", "static", "targets", "window", "horizon", "gaps", "max_gap", "where",
            "scaling", "leaks")  # fmt: skip
-"""Keys of ``data`` that a model is built for: they stay as they were in training."""
 
 
 @dataclass(frozen=True)
@@ -133,11 +133,15 @@ def _asked(folder: RunFolder, own: DataSpec, request: OtherDataRequest) -> DataS
             )
     changes = []
     if request.path is not None:
+        # Links stay as they are named; only a path with ``..`` is looked up, so that messages show where it
+        # leads.
         given = Path(request.path).expanduser().absolute()
         path = str(given.resolve() if ".." in given.parts else given)
         changes = [f"data.source={_source(Path(path))}", f"data.path={json.dumps(path)}",
                    f"data.panel={own.kind}", "data.start=null", "data.end=null"]  # fmt: skip
     if "data.symbols" in keys:
+        # A config may hold out only symbols that it names, and these need not name the run's. What the run
+        # held out is put back below.
         changes.append("data.split.held_out=[]")
     asked = load_config(str(folder.config), [*changes, *overrides]).data
     split = asked.split.model_copy(update={"held_out": own.split.held_out})
@@ -197,6 +201,7 @@ def _actual(folder: RunFolder, spec: DataSpec) -> pd.DataFrame:
     try:
         rows = pd.read_csv(
             io.BytesIO(read_regular(path, most=MOST_TABLE_BYTES)),
+            # ``NA`` is a ticker, and no missing value.
             dtype={"symbol": str},
             keep_default_na=False,
             parse_dates=["date"],
@@ -211,4 +216,5 @@ def _actual(folder: RunFolder, spec: DataSpec) -> pd.DataFrame:
             got=f"{path}: {type(error).__name__}: {error}",
             fix="Name another run, or train again",
         ) from error
+    # A horizon of several steps forecasts a date once from each of them; what came is the same.
     return frame.drop_duplicates(["symbol", "date", "target"])

@@ -23,10 +23,10 @@ from qhq.runs.record import LeakDoubtRecord, Plausibility
 from qhq.runs.run_folder import now
 from qhq.training.loop import Watcher
 
+# Validation windows, evenly spread, that a model's skill is judged on.
 _JUDGED_WINDOWS = 2_000
-"""Validation windows, evenly spread, that a model's skill is judged on."""
+# Training windows, evenly spread, that say what the target's own past explains.
 _PAST_WINDOWS = 4_000
-"""Training windows, evenly spread, that say what the target's own past explains."""
 
 
 def doubt_data(data: PreparedData, spec: DataSpec) -> tuple[LeakDoubt, ...]:

@@ -462,8 +462,8 @@ def _say_intervals(plan: PredictPlan, backend: str, own: Sequence[float], *, exa
     return missing if len(other) == len(levels) else f"{by_own}; {missing}"
 
 
+# Newest rows of a series that a figure shows before its forecast.
 _SHOWN_ROWS = 60
-"""Newest rows of a series that a figure shows before its forecast."""
 
 
 def history_of(plan: PredictPlan) -> pd.DataFrame:
@@ -471,6 +471,7 @@ def history_of(plan: PredictPlan) -> pd.DataFrame:
     windows = plan.ahead.windows
     panel, frames = windows.panel, []
     for code in dict.fromkeys(windows.code.tolist()):
+        # Behind the last row the panel has the sessions that are forecast, without values.
         rows = np.flatnonzero((panel.code == code) & (panel.dates <= plan.ahead.last))[-_SHOWN_ROWS:]
         for name in windows.cut.targets:
             values, dates = panel.column(name)[rows], panel.dates[rows].astype("datetime64[s]")

@@ -84,6 +84,7 @@ class Questions:
         self._devices: dict[SplitName, HardwareExecutor] = {}
         if on_device:
             self._devices = {split: cast("HardwareExecutor", each) for split, each in executors.items()}
+            # Kept: what is sent must be what the cost was said of, and its key in the journal the same.
             self._asked = {split: self._arguments(split) for split in self._devices}
             asked = [(device, *self._asked[split]) for split, device in self._devices.items()]
             self.cost = add_costs(forecast_within_cap(asked))
@@ -104,6 +105,7 @@ class Questions:
         Raises:
             ConfigError: If nobody agrees.
         """
+        # No job is left where the journal answers all, as of a run that goes on: nothing to agree to.
         if self.cost is None or not self.cost.jobs or (agree is not None and agree(self.cost)):
             return
         raise ConfigError(

@@ -80,6 +80,8 @@ def _own_data(folder: RunFolder, config: ExperimentConfig, record: RunRecord) ->
             got=f"another in run.json of {record.run}",
             fix=OTHER_RUN,
         )
+    # Its own numbers, not those just fitted: another version of NumPy may sum in another order, and a run
+    # must forecast the same to the last digit.
     return replace(data, scaler=scaler, static=static)
 
 

@@ -62,8 +62,8 @@ from qhq.runs.run_folder import FAILED, FINISHED, RUNNING, RunFolder, create_run
 from qhq.training.checkpoint import load_state, save_state, save_weights
 from qhq.training.loop import TrainingState, Watcher, Watchers, history_csv
 
+# A symbol or target with more of the validation loss than this decides alone.
 _MOST_OF_LOSS = 0.95
-"""A symbol or target with more of the validation loss than this decides alone."""
 # Kept free while a run trains, and more than a run.json has: on a full disk a run can still be called failed.
 _LAST_WORD_BYTES = 256 * 1024
 KEPT_LEVELS = (0.5, 0.8, 0.95, 0.99)

@@ -76,6 +76,7 @@ def train_seeds(config: ExperimentConfig, watcher: Watcher, accept: Sequence[str
         once = watcher if experiment is first else None
         fill = partial(write_design, experiment=experiment, parity=parity, watcher=once, plausibility=doubts)
         folders.append(create_run(config.name, experiment.config.seed, fill))
+    # In a second pass: a folder gets its name as it is made, and each is to know those of all.
     names = [folder.name for folder in folders]
     for folder in folders:
         folder.write_record(folder.read_record().updated(together=names))
@@ -174,6 +175,7 @@ def _complete(
             for at, each in enumerate(folders)
             if each.path.is_dir() and each.read_record().status != FINISHED
         ]
+        # Shared out: the seconds of all runs together are to be those that passed.
         data = watch.phases["data"] / len(left) if left else 0.0
         trained = _train_at_once(folders, experiments, left, watcher, resumable=command is not None)
         failed: QHQError | None = None

@@ -60,6 +60,7 @@ from qhq.runs.run_folder import RunFolder
 from qhq.training.checkpoint import read_weights
 from qhq.training.losses import open_objective
 
+# Fixed gates as rotations, the first applied first; up to a global phase, which no expectation sees.
 _FIXED: dict[type, tuple[tuple[str, float], ...]] = {
     XGate: (("rx", math.pi),),
     YGate: (("ry", math.pi),),
@@ -71,15 +72,14 @@ _FIXED: dict[type, tuple[tuple[str, float], ...]] = {
     TdgGate: (("rz", -math.pi / 4),),
     SXGate: (("rx", math.pi / 2),),
 }
-"""Fixed gates as rotations, the first applied first; up to a global phase, which no expectation sees."""
 
 _ANGLES = {RXGate: "rx", RYGate: "ry", RZGate: "rz", PhaseGate: "rz"}
 _GATES = frozenset({*_FIXED, *_ANGLES, UGate, CXGate})
 
+# Those that a window's values and its symbol are enough for.
 _SCALINGS = (
     "window", "window_mean", "raw", "panel_minmax", "minmax", "standard", "log_standard", "log_return",
 )  # fmt: skip
-"""Those that a window's values and its symbol are enough for."""
 
 
 _MOST_AMPLITUDES = 2**22

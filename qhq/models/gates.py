@@ -278,6 +278,7 @@ class _GatedUnit(nn.Module):
         # Zeros where a map does not read: one product then serves all of them.
         whole = torch.cat([functional.pad(columns[each], pads[each]) for each in self._maps])
         by_step, by_state = whole[:, : self.features], whole[:, self.features :]
+        # All steps in one product: only what depends on the state is left for the loop over time.
         entered = functional.linear(sequence.transpose(0, 1), by_step, bias)
         leave = [self.leave.weight, self.leave.bias] if self.around else []
         way = Way(self.circuits.network, self.circuits.scaling, self._places, self.steps)
@@ -365,6 +366,7 @@ class GatedNet(nn.Module):
         sizes = [shape.features, *(layer.hidden for layer in spec.recurrent)]
         self.layers = nn.ModuleList(
             _build_unit(number, layer, size, make)
+            # The last size is what the head takes.
             for number, (layer, size) in enumerate(zip(spec.recurrent, sizes, strict=False))
         )
         self.layer_norm = nn.LayerNorm(sizes[-1]) if spec.layer_norm else nn.Identity()
@@ -422,8 +424,8 @@ class Circuits:
         return made
 
 
+# Keys of ``model`` that stay as they are beside a unit with circuits in its gates.
 _MEANINGFUL = ("recurrent", "circuits", "layer_norm", "dropout", "skip", "latent", "middle")
-"""Keys of ``model`` that stay as they are beside a unit with circuits in its gates."""
 
 
 def build_gated(
@@ -453,6 +455,7 @@ def build_gated(
     _check_keys(spec)
     with seeded_torch(seed):
         net = GatedNet(spec, shape, maker_of(spec, circuits, seed)).to(dtype)
+    # No file to carry into the run: its config says it all.
     source = ModuleSource("model.recurrent", "")
     return as_forecaster(source, net, shape, circuits_in(net), seed=seed, dtype=dtype, at_zero=at_zero)
 

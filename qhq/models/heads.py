@@ -246,8 +246,8 @@ def _candidates(
     return found
 
 
+# A strength, forecasts of the training and of the validation split, and what makes the head that one.
 _Step = tuple[float, Array, Array, Callable[[], None]]
-"""A strength, forecasts of the training and of the validation split, and what makes the head that one."""
 
 
 def _linear(
@@ -299,8 +299,8 @@ def _fit_linear(
     return np.stack([each for each, _ in columns], axis=1), np.array([float(each) for _, each in columns])
 
 
+# Numbers of trees that validation chooses among.
 _GRID = 20
-"""Numbers of trees that validation chooses among."""
 
 
 def _boosted(

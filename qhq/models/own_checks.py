@@ -25,8 +25,8 @@ from qhq.models.source import ModuleSource, at_work, guarded, wrong
 from qhq.quantum.layer import QuantumLayer
 from qhq.seeding import child_generator
 
+# Windows that a module is tried on before it is trained.
 _PROBED = 4
-"""Windows that a module is tried on before it is trained."""
 
 
 def check_tensors(source: ModuleSource, module: nn.Module) -> None:

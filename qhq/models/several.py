@@ -39,8 +39,8 @@ from qhq.models.own_forecaster import OwnForecaster
 from qhq.models.source import ModuleSource
 from qhq.models.spec import CircuitsSpec, ModelSpec
 
+# Circuits side by side or in sequence where a config does not say how many.
 _FEW = 2
-"""Circuits side by side or in sequence where a config does not say how many."""
 
 
 class SideBySide(nn.Module):
@@ -49,6 +49,7 @@ class SideBySide(nn.Module):
     def __init__(self, width: int, count: int, make: MakeCircuits, activation: str) -> None:
         super().__init__()
         self.circuits = make(0, count)
+        # One matrix for all of them: a map a circuit would be a call each, of a few rows.
         self.enter = nn.Linear(width, count * self.circuits.num_inputs)
         self.activation = open_activation(activation)
 
@@ -91,6 +92,7 @@ class PartsInSequence(nn.Module):
     def __init__(self, width: int, parts: Sequence[PartSizes], make: MakeCircuits, activation: str) -> None:
         super().__init__()
         self.circuits, self.parts = make(0, 1), tuple(parts)
+        # One more than the parts: nothing maps what the last one gives.
         widths = [width, *(each.outputs for each in parts)]
         self.maps = nn.ModuleList(
             nn.Linear(before, part.inputs) for before, part in zip(widths, parts, strict=False)
@@ -160,6 +162,7 @@ class SeveralNet(nn.Module):
         self.middle: nn.Module
         if self.arrange == "window":
             self.encoder: nn.Module = nn.Identity()
+            # Every input of this circuit belongs to a step, so static features join behind it.
             self.middle, behind = OverWindow(shape, make, before), static
         else:
             encoder = open_encoder(spec, shape)
@@ -203,6 +206,7 @@ class SeveralNet(nn.Module):
             outputs: Tensor = self.heads(self.dropout(answers))
             if self.arrange == "per_horizon":
                 return outputs.reshape(-1, *self.shape.outputs)
+            # The heads are by target, a forecast is by horizon first.
             horizon, targets, *more = self.shape.outputs
             return outputs.reshape(-1, targets, horizon, *more).transpose(1, 2)
         assert self.head is not None
@@ -250,6 +254,7 @@ def build_several(
             # On the open side of the ReLU, as in the reference model.
             for each in _entries(net):
                 nn.init.constant_(each.bias, 0.5)
+    # No file to carry into the run: its config says it all.
     source = ModuleSource("model.circuits", "")
     return as_forecaster(source, net, shape, circuits_in(net), seed=seed, dtype=dtype, at_zero=at_zero)
 

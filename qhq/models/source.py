@@ -28,14 +28,14 @@ from qhq.paths import cache_dir
 if TYPE_CHECKING:
     from torch import nn
 
+# Of a file that builds a module.
 _MOST_BYTES = MEBIBYTE
-"""Of a file that builds a module."""
 
 WRAPPED: dict[str, nn.Module] = {}
 """Name of a module in memory (``memory:`` and its digest) -> the module as it was wrapped."""
 
+# Digests of the files that commands of this process have named; kept on disk as well, see `_ledger`.
 _NAMED: set[str] = set()
-"""Digests of the files that commands of this process have named; kept on disk as well, see `_ledger`."""
 
 
 @dataclass(frozen=True, eq=False)

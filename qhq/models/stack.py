@@ -28,8 +28,8 @@ from qhq.quantum.layer import AngleScaling, QuantumLayer
 
 _PASSES: dict[type[nn.Module], type[RNNPass]] = {nn.RNN: RNNPass, nn.GRU: GRUPass, nn.LSTM: LSTMPass}
 
+# Modules without tensors of their own, whose code is that of a stack, too.
 _HOLDERS = (HybridForecaster, RecurrentStack, Bidirectional, TanhMLP, nn.Sequential, nn.ModuleList)
-"""Modules without tensors of their own, whose code is that of a stack, too."""
 
 _ACTIVATIONS = frozenset(path.rpartition(":")[2] for path in ACTIVATIONS.values())
 
@@ -178,6 +178,7 @@ class _Unit(_Leaf):
         return states.permute(2, 1, 0, 3), None
 
 
+# Kind of a leaf -> what stands for it in a stack.
 _LEAVES: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
     nn.Linear: _Linear,
     nn.LayerNorm: _LayerNorm,
@@ -185,7 +186,6 @@ _LEAVES: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
     QuantumLayer: _Circuits,
     **dict.fromkeys(_PASSES, _Unit),
 }
-"""Kind of a leaf -> what stands for it in a stack."""
 
 
 class _Sequence(torch.autograd.Function):

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("qhq")
 
+# Called with what is done, of how much, and what that is or comes next.
 _Step: TypeAlias = Callable[[int, int, str], None]
-"""Called with what is done, of how much, and what that is or comes next."""
 
 Progress: TypeAlias = bool | _Step | None
 """Where progress goes: nowhere; True for the bars of the terminal; or a callable."""

@@ -15,9 +15,9 @@ from rich.text import Text
 LEAST_WIDTH, LEAST_ROWS = 40, 3
 """A plot below these says nothing."""
 
+# Losses that span more than this factor are drawn on a logarithmic axis.
 # On a linear axis the last losses of a wider span would lie on its lower edge.
 _LOGARITHMIC_FROM = 30.0
-"""Losses that span more than this factor are drawn on a logarithmic axis."""
 
 # Bits of a braille letter by row and column of its dots (Unicode 15.0, block 2800).
 _BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))

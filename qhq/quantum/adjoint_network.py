@@ -20,11 +20,11 @@ from qhq.engine.compile import lower_checked
 from qhq.errors import ConfigError, nearest
 
 _Array = NDArray[np.float64]
+# What has one expectation value: any of Qiskit's operators, or labels with their coefficients.
 _Observable: TypeAlias = BaseOperator | SparseObservable | Mapping[str, float] | str
-"""What has one expectation value: any of Qiskit's operators, or labels with their coefficients."""
 
+# What ``EstimatorQNN`` takes besides, and has no meaning without an estimator.
 _ESTIMATOR_KEYWORDS = ("estimator", "gradient", "default_precision", "pass_manager")
-"""What ``EstimatorQNN`` takes besides, and has no meaning without an estimator."""
 _KEYWORDS = ("circuit", "observables", "input_params", "weight_params", "input_gradients")
 # Imaginary part of a coefficient, beside the largest one, that multiplying matrices leaves behind.
 _ROUNDING = 1e-12

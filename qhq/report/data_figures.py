@@ -18,10 +18,10 @@ from qhq.data.panel import Mask, Panel
 
 _Days = tuple[np.datetime64, np.datetime64]
 _SPLIT_COLOURS = {"train": "tab:blue", "validation": "tab:orange", "test": "tab:green"}
+# A range of prices this many times its low is drawn on a logarithmic axis.
 _WIDE = 8.0
-"""A range of prices this many times its low is drawn on a logarithmic axis."""
+# So few sessions are each named on the axis.
 _FEW = 10
-"""So few sessions are each named on the axis."""
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,8 @@ _MAP = colormaps["viridis_r"]
 _ONE, _TWO, _IDLE = "#7fb2e5", "#5b3a96", "#f3c79b"
 
 
+# Qubits of a device that is drawn once, with all of its numbers.
 _SMALL = 30
-"""Qubits of a device that is drawn once, with all of its numbers."""
 
 _WIDTH, _ROW = 9.6, 0.3
 """In inches: of the figure, and of a qubit in the timeline."""
@@ -77,8 +77,8 @@ def draw_placement(placement: Placement) -> Figure:
 
 
 _MAP_WIDE, _MOST_TALL, _MARGIN = _WIDTH - 1.6, 6.5, 0.6
+# Inches between two qubits from which on errors are written beside them, and not only in the table.
 _READABLE = 0.85
-"""Inches between two qubits from which on errors are written beside them, and not only in the table."""
 
 
 def _percent(value: float, _: int | None = None) -> str:
@@ -189,8 +189,8 @@ def _draw_qubit(
         )  # fmt: skip
 
 
+# Place in the colours from which on white letters are read better.
 _DARK = 0.45
-"""Place in the colours from which on white letters are read better."""
 
 
 def _framed(axes: Axes, places: Points, title: str) -> None:

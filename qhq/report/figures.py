@@ -85,8 +85,8 @@ def _untrained(folder: RunFolder) -> float | None:
     return None if validation is None else validation.untrained_loss
 
 
+# Columns of a CSV that are texts, whatever is written there.
 _WORDS = ("symbol", "underlying", "target", "leaks")
-"""Columns of a CSV that are texts, whatever is written there."""
 
 
 def read_run_table(path: Path) -> pd.DataFrame:

@@ -103,8 +103,8 @@ def _sizes(config: ExperimentConfig) -> tuple[int, int, int]:
     return len(data.features) + (data.gaps == "mask"), data.window, len(data.static)
 
 
+# Tensors of a checkpoint that are no parameters.
 _KEPT_BESIDE = ("start", "gain", "centre", "projection")
-"""Tensors of a checkpoint that are no parameters."""
 
 
 def _tensors(folder: RunFolder, parameters: dict[str, int]) -> dict[str, int]:

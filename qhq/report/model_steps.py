@@ -32,17 +32,17 @@ Kind = str
 MOST_STAGES = 24
 """Modules of a model of one's own that are shown; of more the first and the last."""
 
+# Circuits one after the other that are shown one by one.
 _MOST_IN_SEQUENCE = 3
-"""Circuits one after the other that are shown one by one."""
 
 _CIRCUITS = ("QuantumLayer", "GateCircuits")
 
+# What the circuits of a unit's gates are for, in their order.
 _GATES = {
     "qlstm": ("input", "forget", "output", "candidate"),
     "qlstm_six": ("input", "forget", "output", "candidate", "state", "output of the unit"),
     "qgru": ("reset", "update", "candidate of the step", "candidate of the state"),
 }
-"""What the circuits of a unit's gates are for, in their order."""
 
 _MAPS = {
     "qlstm": "one map for all gates",
@@ -50,6 +50,7 @@ _MAPS = {
     "qgru": "maps of both, of the step and of the state",
 }
 
+# Angle scalings as they are written down.
 _ANGLES = {
     "pi_tanh": "π tanh(x)",
     "half_pi_tanh": "π/2 tanh(x)",
@@ -59,7 +60,6 @@ _ANGLES = {
     "arctan": "arctan(x)",
     "two_arctan": "2 arctan(x)",
 }
-"""Angle scalings as they are written down."""
 
 
 @dataclass(frozen=True)

@@ -29,12 +29,12 @@ from qhq.data.caveat import NO_CAVEAT, Caveat
 from qhq.errors import QHQError, visible
 from qhq.report.figures import finish_figure
 
+# A larger drawing is kept as pixels.
 # Ten of them must leave the page below 5 MB.
 _MOST_SVG_BYTES = 400_000
-"""A larger drawing is kept as pixels."""
 
+# Rows of a table; the rest is counted below it.
 _MOST_ROWS = 2000
-"""Rows of a table; the rest is counted below it."""
 
 Value = str | float | int | bool | None
 

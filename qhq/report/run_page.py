@@ -71,12 +71,12 @@ from qhq.runs.studies import NoiseRecord, read_study
 from qhq.training.checkpoint import read_weights
 from qhq.training.traces import OUTPUTS
 
+# Gates of a circuit up to which it is drawn in the page.
 # More take minutes, and nobody reads them.
 _MOST_GATES = 400
-"""Gates of a circuit up to which it is drawn in the page."""
 
+# Evaluations and noise studies, the newest first, that have a figure of their own.
 _MOST_STUDIES = 5
-"""Evaluations and noise studies, the newest first, that have a figure of their own."""
 
 
 @dataclass(frozen=True)

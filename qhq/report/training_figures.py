@@ -123,8 +123,8 @@ def rotations_of(ansatz: Ansatz, weights: Sequence[float]) -> list[Rotation]:
 
 
 _TICKS = {0.0: "0", 0.5: "π/2", 1.0: "±π", 1.5: "-π/2"}
+# Inputs that have a line of their own.
 _MOST_INPUTS = 6
-"""Inputs that have a line of their own."""
 _GATES = {"RX": "tab:orange", "RY": "tab:blue", "RZ": "tab:green"}
 
 
@@ -195,12 +195,12 @@ def _draw_rotations(axes: Axes, rotations: Sequence[Rotation]) -> None:
     axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.06), ncols=3, frameon=False)
 
 
+# Angles whose numbers stand beside them.
 _NUMBERED = 16
-"""Angles whose numbers stand beside them."""
 
 
+# Contours of a landscape.
 _LEVELS = 15
-"""Contours of a landscape."""
 
 
 def draw_landscape(landscape: Landscape) -> Figure:

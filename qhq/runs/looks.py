@@ -33,17 +33,17 @@ from qhq.runs.run_folder import now
 from qhq.runs.schema import OTHER_RUN
 
 _LEDGER = "looks.jsonl"
+# Read of the ledger: its newest 30,000 lines or so.
 _MOST_BYTES = 16 * MEBIBYTE
-"""Read of the ledger: its newest 30,000 lines or so."""
 
+# Targets of a split that the ledger names: those of the smallest hashes, so that all name the same ones.
 _SAMPLE = 32
-"""Targets of a split that the ledger names: those of the smallest hashes, so that all name the same ones."""
 
 # Two test splits count as one if their targets overlap by at least this (Jaccard similarity).
 _SHARED = 0.5
 
+# For another process that is writing a line; then it is written all the same, in one piece.
 _PATIENCE_SECONDS = 10.0
-"""For another process that is writing a line; then it is written all the same, in one piece."""
 
 
 class _Line(NamedTuple):

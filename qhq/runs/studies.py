@@ -26,8 +26,8 @@ from qhq.runs.record import Looks, Sourced
 from qhq.runs.run_folder import RunFolder, provenance
 from qhq.runs.schema import SCHEMA_VERSION, Count, Number, Record, RecordT, Text, read_record
 
+# A cell of a table; also several of them.
 _Plain = str | bool | int | Number | None
-"""A cell of a table; also several of them."""
 
 
 class TableRow(Record):

@@ -37,10 +37,10 @@ from qhq.seeding import child_generator
 from qhq.studies.error_budget import digest_of
 from qhq.studies.runner import Outcome, Store, Study, Values
 
+# Rows of inputs for each draw of the weights.
 _ROWS = 32
-"""Rows of inputs for each draw of the weights."""
+# Draws of the weights, over which an interval is made.
 _DRAWS = 3
-"""Draws of the weights, over which an interval is made."""
 
 
 @dataclass(frozen=True)

@@ -99,10 +99,10 @@ def _seed_difference(measured: Measured, first: str, second: str) -> Median:
     return paired_interval(np.broadcast_to(one, count), np.broadcast_to(other, count))
 
 
+# What stands beside a verdict in a table, each after the verdict's own key.
 _TEST_COLUMNS = (
     "gain", "p", "p_holm", "low", "high", "exploratory", "suggests", "detectable", "dates_needed", "reason",
 )  # fmt: skip
-"""What stands beside a verdict in a table, each after the verdict's own key."""
 
 
 def tested(measured: Measured, comparison: Comparison | None, key: str, models: Collection[str]) -> Json:

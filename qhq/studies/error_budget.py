@@ -34,8 +34,8 @@ from qhq.evaluation.bootstrap import Interval, date_interval
 from qhq.runs.studies import BUDGET_TITLES, BudgetPart, BudgetRecord
 from qhq.seeding import child_generator
 
+# Other layouts than the transpiler's that are drawn for a device.
 _LAYOUTS = 3
-"""Other layouts than the transpiler's that are drawn for a device."""
 
 _SEED_LEFT_OUT = "one checkpoint says nothing of other seeds: train again with other seeds, and compare them"
 

@@ -37,13 +37,13 @@ _METHODS: tuple[Mitigation, ...] = get_args(Mitigation)
 FITTED: tuple[Mitigation, ...] = ("affine", "head")
 _ALL = "all"
 
+# Training windows that `affine` and `head` are fitted on.
 # A few circuits beside those of a test split.
 _TRAINING_WINDOWS = 32
-"""Training windows that `affine` and `head` are fitted on."""
 
+# Shots that the seconds on a device are forecast for where values are exact.
 # Those of `ibm_*` as shipped.
 _FORECAST_SHOTS = 4096
-"""Shots that the seconds on a device are forecast for where values are exact."""
 
 _LEAST_WINDOWS = 8
 # Undoing a smaller slope would make the shot noise of a value more than twenty times as large.

@@ -195,11 +195,11 @@ def pack_checkpoint(folder: RunFolder, entry: BackendSpec, samples: int | None, 
     return Checkpoint(folder.name, files, entry, samples, seed, seen)
 
 
+# An experiment, its exact evaluation, and what methods are fitted on, made once it is asked for.
 _Opened = tuple[Experiment, WindowForecasts, Callable[[], Lesson]]
-"""An experiment, its exact evaluation, and what methods are fitted on, made once it is asked for."""
 
+# The checkpoint that this process has opened: a worker's, and the driver's own.
 _OPENED: list[tuple[Checkpoint, _Opened]] = []
-"""The checkpoint that this process has opened: a worker's, and the driver's own."""
 
 
 def _open(checkpoint: Checkpoint) -> _Opened:

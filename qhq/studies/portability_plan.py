@@ -140,6 +140,7 @@ def plan_evaluation(
             except BackendError as error:
                 if entry.name not in selection.globbed:
                     raise
+                # A glob takes the devices that it can have; one that was named must be had.
                 reason = error.got
         if reason is None:
             kept.append(entry)

@@ -18,8 +18,8 @@ from qhq.backends.backend import BackendSpec, ListedDevice
 from qhq.backends.registry import find_backend, kind_of, load_backends
 from qhq.errors import BackendError, ConfigError
 
+# The devices of the account that a template stands for.
 _Devices = Callable[[BackendSpec], Sequence[ListedDevice]]
-"""The devices of the account that a template stands for."""
 
 
 @dataclass(frozen=True)
@@ -140,8 +140,8 @@ def _may_meet(glob: str, template: str) -> bool:
 _K = TypeVar("_K")
 _T = TypeVar("_T")
 
+# How late the end of a thread may be seen.
 _LOOK_SECONDS = 0.1
-"""How late the end of a thread may be seen."""
 
 # Devices that are reached at the same time: a service refuses whoever asks too much at once.
 _REACHED_AT_ONCE = 8

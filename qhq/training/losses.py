@@ -24,8 +24,8 @@ from qhq.training.spec import LOSSES, TrainingSpec
 # Of a target that never changes: a spread of 0 has no likelihood.
 _LEAST_SPREAD = 1e-6
 
+# softplus of it is 1.
 _AS_ONE = log(e - 1)
-"""softplus of it is 1."""
 
 # Degrees of freedom that a Student-t begins with, about those of daily returns.
 _FIRST_DF = 5.0

@@ -13,9 +13,9 @@ from qhq.limits import MOST_COUNT, MOST_FACTOR, MOST_THREADS
 
 _Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 _MOST_EPOCHS = 100_000
+# Runs of one training.
 # Each has its own place in memory.
 _MOST_SEEDS = 100
-"""Runs of one training."""
 
 
 class OptimizerSpec(Spec):
@@ -233,6 +233,7 @@ _AnyOptimizer = Annotated[
     BeforeValidator(_named),
 ]
 
+# Every schedule of the learning rate; to add one, write its class and a line here.
 _AnySchedule = Annotated[
     Annotated[ConstantSpec, Tag("constant")]
     | Annotated[CosineSpec, Tag("cosine")]
@@ -241,7 +242,6 @@ _AnySchedule = Annotated[
     _kind_of("constant"),
     BeforeValidator(_named),
 ]
-"""Every schedule of the learning rate; to add one, write its class and a line here."""
 
 
 class CircuitRatesSpec(Spec):

@@ -178,8 +178,8 @@ class StackTrainer:
         return trainer.advance(state, trainer.measured(record))
 
 
+# What an optimiser keeps beside tensors of the shape of the weights; the same for all members.
 _COUNT = "step"
-"""What an optimiser keeps beside tensors of the shape of the weights; the same for all members."""
 
 
 def _stack(name: str, values: list[Any]) -> Any:

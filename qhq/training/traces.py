@@ -19,9 +19,9 @@ QUANTILE_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 OUTPUTS = tuple(f"output_q{round(100 * level):02d}" for level in QUANTILE_LEVELS)
 """Their columns in a history."""
 
+# Outputs of a call that the quantiles are taken of.
 # Sorting all outputs of a large split would cost too much.
 _MOST_VALUES = 4096
-"""Outputs of a call that the quantiles are taken of."""
 
 Parts = Mapping[str, Sequence[Tensor]]
 """Parameters by part of a model, as its ``parts()`` has them."""

@@ -397,8 +397,8 @@ REP_DELAY_SECONDS = 250e-6
 JOB_SECONDS = 2.0
 """What a job takes on the device besides its shots."""
 
+# Name of a gate and its qubits -> seconds.
 _Duration = Callable[[str, tuple[int, ...]], float]
-"""Name of a gate and its qubits -> seconds."""
 
 
 def circuit_seconds(circuit: QuantumCircuit, duration: Target | _Duration) -> float:

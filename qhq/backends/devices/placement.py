@@ -17,8 +17,8 @@ from qiskit.transpiler import Target
 from qhq.backends.devices.isa import IsaProgram, durations_of
 from qhq.errors import BackendError
 
+# Gates of which the order of the qubits means nothing.
 _SYMMETRIC = frozenset({"cz", "rzz", "swap"})
-"""Gates of which the order of the qubits means nothing."""
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from qhq.backends.executor import Executor
     from qhq.backends.ibm.opening import Connection
 
+# ``level`` leaves it to the resilience level.
 _Switch = Literal["level", "on", "off"]
-"""``level`` leaves it to the resilience level."""
 
 # Tags of an entry: the service takes eight a job, and one of them is the journal's.
 _MOST_TAGS = 7

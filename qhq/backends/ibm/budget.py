@@ -13,8 +13,9 @@ from qhq.backends.ibm import IBMSpec, calibration_circuits, circuits_per_sample,
 from qhq.backends.ibm.records import LaidOut
 from qhq.errors import BackendError
 
+# Shots of all circuits that one job may have.
+# IBM's own limit: a job of more is refused by the service.
 _MOST_EXECUTIONS = 10_000_000
-"""Shots of all circuits that one job may have."""
 
 
 def count_circuits(spec: IBMSpec, program: LaidOut, rows: Sequence[int]) -> int:

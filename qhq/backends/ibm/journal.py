@@ -66,8 +66,8 @@ from qhq.errors import BackendError
 from qhq.files import is_running
 from qhq.paths import runs_dir
 
+# Name of the run that is being worked on; see :func:`in_run`.
 _RUN: ContextVar[str] = ContextVar("run", default="")
-"""Name of the run that is being worked on; see :func:`in_run`."""
 
 # How long a statement waits for a file that another process has locked, and how often it does.
 LOCKED_SECONDS, MOST_LOCKED = 15.0, 4

@@ -33,6 +33,7 @@ NOT_TAKEN = frozenset({"busy", "unauthorized", "too_large", "gone", "no_instance
 TOO_MUCH = frozenset({"too_large", "too_long"})
 """Kinds that fewer rows cure."""
 
+# A gateway may answer with a whole web page.
 _LONGEST_MESSAGE = 300
 
 ENDS_A_JOB = frozenset({"cancelled", "failed", "too_long"})
@@ -169,8 +170,8 @@ logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
+# After so long something is said, whatever is being waited for.
 _LONGEST_SILENCE_SECONDS = 20.0
-"""After so long something is said, whatever is being waited for."""
 
 
 class Talk(Protocol):

@@ -45,9 +45,9 @@ SAMPLES_PER_PUB = 2**21
 """Most samples drawn at once."""
 
 
+# Widest circuit with resets that Aer simulates as a density matrix.
 # 4 MB a row.
 _MOST_MIXED_QUBITS = 9
-"""Widest circuit with resets that Aer simulates as a density matrix."""
 
 
 def open_aer(spec: SimulatedSpec, ansatz: Ansatz, *, seed: int) -> AerExecutor | SampledExecutor:

@@ -58,8 +58,8 @@ from qhq.engine.compile import AngleMap, separate_angles
 from qhq.errors import BackendError
 from qhq.seeding import child_generator, child_seed
 
+# Of a row, in the comparison with Aer before training.
 _CHECKED_TRAJECTORIES = 256
-"""Of a row, in the comparison with Aer before training."""
 # What the comparison allows beyond the errors: an error of the noise that none of the trajectories met.
 _RARE = 0.02
 

@@ -28,14 +28,14 @@ from qhq.errors import BackendError
 # Physical qubits in use that a method still simulates in seconds.
 _MOST_HELD = {"density_matrix": MOST_DENSITY_QUBITS, "statevector": 20}
 
+# Parts of a device that a program is transpiled for.
 _PARTS = 4
-"""Parts of a device that a program is transpiled for."""
 
+# What this process has said already.
 _TOLD: set[str] = set()
-"""What this process has said already."""
 
+# For each qubit its neighbours, and the error of the gate between them and of the neighbour's readout.
 _Cost = Mapping[int, Mapping[int, float]]
-"""For each qubit its neighbours, and the error of the gate between them and of the neighbour's readout."""
 
 
 def build_smallest_isa(

@@ -249,8 +249,8 @@ def _cancelled(place: GatePlace, error: QuantumError) -> tuple[QuantumError, flo
     return pauli_error(list(zip(labels, chances / chances.sum(), strict=True))), cost
 
 
+# (-1)^<P, Q> of one qubit, in the order I, X, Y, Z.
 _SIGNS = np.array([[1, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]])
-"""(-1)^<P, Q> of one qubit, in the order I, X, Y, Z."""
 
 
 def _signed(noisy: Probabilities, ideal: Probabilities, cost: float) -> Probabilities:

@@ -48,9 +48,9 @@ from qhq.seeding import child_generator, child_seed
 MOST_DENSITY_QUBITS = 12
 """Widest circuit that Aer simulates as a density matrix."""
 
+# Most probabilities that Aer hands over at once.
 # 64 MB.
 _NUMBERS_PER_RUN = 2**23
-"""Most probabilities that Aer hands over at once."""
 
 
 @dataclass(frozen=True)

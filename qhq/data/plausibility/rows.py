@@ -184,6 +184,7 @@ def _is_ranks(own: FloatArray) -> bool:
     return bool(np.abs(np.sort(own) - places).max() <= 1e-6 * high and not (np.diff(own) > 0).all())
 
 
+# What min-max scaling makes of a column: scikit-learn's default, the symmetric one, and percent.
 _RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 100.0))
 
 

@@ -53,8 +53,8 @@ from qhq.data.split import Split, TrainingSplit
 from qhq.data.windows import Windows
 from qhq.errors import DataError
 
+# One kind for all features, or ``{default: KIND, COLUMN: KIND, ...}`` as in a config.
 _ScalingByColumn = Scaling | Mapping[str, Scaling]
-"""One kind for all features, or ``{default: KIND, COLUMN: KIND, ...}`` as in a config."""
 
 
 def fit_scaler(kind: _ScalingByColumn, train: TrainingSplit) -> Scaler:

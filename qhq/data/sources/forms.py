@@ -73,12 +73,14 @@ VENDOR_FORMS: dict[str, Form] = {
         "yfinance, download", "stocks", _names("(price,ticker)"),
         notes=("its prices are adjusted for splits, and without a column 'Adj Close' for dividends too",),
     ),
+    # Adjusted by its splits once more, its prices would be wrong: they are adjusted already.
     "yfinance_history": Form(
         "yfinance, Ticker.history", "stocks", _names("date open high low close volume dividends"
         " stock_splits"),
         ignore=_names("stock_splits"),
         notes=("its prices are adjusted for splits, and without a column 'Adj Close' for dividends too",),
     ),
+    # Of its prices only adjusted_close is adjusted; open, high, low and close are as traded.
     "alpha_vantage_adjusted": Form(
         "Alpha Vantage, TIME_SERIES_DAILY_ADJUSTED", "stocks",
         _names("open high low close volume adjusted_close dividend_amount split_coefficient"),
@@ -88,6 +90,7 @@ VENDOR_FORMS: dict[str, Form] = {
         "Alpaca, bars", "stocks", _names(f"symbol timestamp {_OHLCV} trade_count vwap"), notes=(_ADJUSTED,),
     ),
     "alpha_vantage": Form("Alpha Vantage, TIME_SERIES_DAILY", "stocks", _names(f"timestamp {_OHLCV}")),
+    # Its bulk archives have files of 5 and 60 minutes, whose rows are of the same columns.
     "stooq": Form(
         "stooq, bulk text", "stocks", _names("ticker per date time open high low close vol openint"),
         keep={"per": ("D",)}, notes=(_ADJUSTED,),
@@ -182,6 +185,7 @@ VENDOR_FORMS: dict[str, Form] = {
         " splitfactor"),
         _pairs("adj_close=adjclose dividend=divcash split=splitfactor"),
     ),
+    # The same header as Finnhub's candles but for the status (s): the longer one wins, see `recognise`.
     "polygon": Form(
         "Polygon.io, aggregates", "stocks", _names("v o c h l t"),
         _pairs("date=t open=o high=h low=l close=c volume=v symbol=ticker"), notes=(_ADJUSTED,),
@@ -195,6 +199,7 @@ VENDOR_FORMS: dict[str, Form] = {
         "Quandl WIKI prices", "stocks", _names("date open high low close volume ex_dividend split_ratio"),
         _pairs("dividend=ex_dividend split=split_ratio"),
     ),
+    # Its period of a day is D, or 1440 minutes, as the export was asked for.
     "finam": Form(
         "Finam, Moscow Exchange", "stocks", _names("ticker per date time open high low close vol"),
         keep={"per": ("D", "1440")},
@@ -204,6 +209,7 @@ VENDOR_FORMS: dict[str, Form] = {
         _names("boardid tradedate secid open low high close volume"),
         _pairs("symbol=secid date=tradedate"),
     ),
+    # Its last is the last trade, its close the price of the closing auction.
     "euronext": Form(
         "Euronext", "stocks", _names("date open high low last close number_of_shares"),
         _pairs("volume=number_of_shares"), ignore=_names("last"), dates="dayfirst",
@@ -226,10 +232,12 @@ VENDOR_FORMS: dict[str, Form] = {
         "Sharadar SEP", "stocks", _names("ticker date open high low close volume closeadj closeunadj"),
         _pairs("symbol=ticker adj_close=closeadj"), notes=(_ADJUSTED,),
     ),
+    # Its close_time is the last millisecond of the same day.
     "binance": Form(
         "Binance klines", "stocks", _names("open_time open high low close volume close_time"),
         _pairs("date=open_time"), ignore=_names("close_time"),
     ),
+    # Its unix is the date once more, in older rows of seconds and in newer ones of milliseconds.
     "cryptodatadownload": Form(
         "CryptoDataDownload", "stocks", _names("unix date symbol open high low close"), ignore=_names("unix"),
     ),
@@ -243,6 +251,7 @@ VENDOR_FORMS: dict[str, Form] = {
         _pairs("date=snapped_at close=price volume=total_volume"),
         notes=("its volume is in dollars, not in coins", "its price is that of the time stamp, not a close"),
     ),
+    # PRC is 0 where neither a trade nor quotes are known, and VOL is -99 where it was not reported.
     "crsp": Form(
         "CRSP daily (WRDS)", "stocks", _names("permno date prc"),
         _pairs("symbol=ticker close=prc high=askhi low=bidlo open=openprc volume=vol"),
@@ -255,6 +264,7 @@ VENDOR_FORMS: dict[str, Form] = {
         "Compustat daily (WRDS)", "stocks", _names("gvkey datadate prccd"),
         _pairs("symbol=tic date=datadate close=prccd open=prcod high=prchd low=prcld volume=cshtrd"),
     ),
+    # Its fields can be in any order and number, so the last price alone has to be there.
     "bloomberg": Form(
         "Bloomberg", "stocks", _names("px_last"),
         _pairs("close=px_last open=px_open high=px_high low=px_low volume=px_volume"),
@@ -282,6 +292,8 @@ VENDOR_FORMS: dict[str, Form] = {
         " adj_close volume"),
     ),
     # Options
+    # It has quotes of 15:45 and of the close. The implied volatility is of 15:45, when markets are still
+    # deep: so those quotes are the ones it belongs to. 0 is none, of a volatility and of a price.
     "cboe_1545": Form(
         "Cboe DataShop, end of day, its quotes of 15:45", "options",
         _names("underlying_symbol quote_date root expiration strike option_type bid_1545 ask_1545"),
@@ -306,6 +318,8 @@ VENDOR_FORMS: dict[str, Form] = {
                " spot_bid=underlying_bid spot_ask=underlying_ask"),
         ignore=_names("open high low vwap"), missing={"iv": (0.0,)},
     ),
+    # -99.99 is no volatility. Of ss_flag, 0 is a standard contract; others deliver something else than 100
+    # shares.
     "optionmetrics": Form(
         "OptionMetrics IvyDB (WRDS)", "options", _names("secid date exdate cp_flag strike_price"),
         _pairs("underlying=ticker expiry=exdate right=cp_flag strike=strike_price bid=best_bid ask=best_offer"
@@ -343,6 +357,7 @@ VENDOR_FORMS: dict[str, Form] = {
         ignore=_names("open high low previous change"), lacks=_NO_SPOT,
         notes=("its day is that of the last trade; quotes of another day are in bid_date and ask_date",),
     ),
+    # -999 is no volatility, and -9.99 the same where somebody has divided by 100 already.
     "schwab": Form(
         "Schwab (TD Ameritrade), option chain", "options",
         _names("putcall symbol bid ask strikeprice expirationdate volatility"),
@@ -378,6 +393,7 @@ VENDOR_FORMS: dict[str, Form] = {
         dates="dayfirst", lacks=_NO_SPOT,
         notes=("there are no quotes: the settlement price stands for the middle",),
     ),
+    # Its strikes are in dollars; those of version 2 (below) are in thousandths.
     "thetadata_v3": Form(
         "ThetaData, version 3", "options",
         _names("symbol expiration strike right created last_trade bid ask"),
@@ -397,6 +413,7 @@ VENDOR_FORMS: dict[str, Form] = {
                " contract_id=optionsymbol iv=ivmean"),
         ignore=_names("optionroot"), dates="monthfirst",
     ),
+    # A row has a call and a put, but the greeks of the call alone.
     "orats": Form(
         "ORATS", "options", _names("ticker tradedate expirdate strike stockprice callbidprice putbidprice"),
         _pairs("underlying=ticker date=tradedate expiry=expirdate spot=stockprice"),
@@ -430,6 +447,7 @@ VENDOR_FORMS: dict[str, Form] = {
         notes=("prices are in units of the underlying there, and read in its currency; volatilities in"
         " percent",),
     ),
+    # IDO and STO are options, on an index and on a stock; the same file has futures.
     "nse_udiff": Form(
         "NSE India, UDiFF bhavcopy of derivatives", "options",
         _names("traddt tckrsymb xprydt strkpric optntp clspric undrlygpric"),
@@ -438,6 +456,7 @@ VENDOR_FORMS: dict[str, Form] = {
         keep={"fininstrmtp": ("IDO", "STO")}, missing={"mid": (0.0,)},
         notes=("there are no quotes: the settlement price stands for the middle",),
     ),
+    # CE and PE are European, CA and PA the American ones of before 2011; XX are futures.
     "nse_options": Form(
         "NSE India, bhavcopy of derivatives", "options",
         _names("instrument symbol expiry_dt strike_pr option_typ open high low close settle_pr contracts"),

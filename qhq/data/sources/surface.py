@@ -54,10 +54,12 @@ from qhq.errors import DataError
 _LIFE = np.timedelta64(91, "D")
 # Days to expiry of a contract's last row, or a few more.
 _SHORTEST = np.timedelta64(30, "D")
+# How far from the spot strikes are listed, as a fraction of it.
 _WIDTH = 0.15
-"""How far from the spot strikes are listed, as a fraction of it."""
 
+# Of the first spot: with the width above, twelve strikes on the first day at most.
 _LEAST_STEP = 0.025
+# As exchanges space their strikes: by 1, 2.5 or 5 of a power of ten.
 _STEPS = np.outer(10.0 ** np.arange(-2, 5), [1.0, 2.5, 5.0]).ravel()
 
 

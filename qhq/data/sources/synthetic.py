@@ -147,12 +147,17 @@ _RATE = 0.02
 # Ticks of one unit of price.
 _CENTS = 100
 
+# In sessions. Two speeds, of two weeks and of half a year, forget as slowly as real volatilities do.
 _HALF_LIVES = {"fast": 11, "slow": 126}
 _SESSIONS = 252
 _LEAST_VOLATILITY = 0.05
+# In logarithms: one crash must not leave its volatility in a made-up surface for months.
 _LARGEST_MOVE = 0.1
 _REVERSION = 4.0
+# Of the log-moneyness over the standard deviation to expiry; the smile flattens at two of them, where the
+# parabola would go on for ever.
 _SKEW, _SMILE, _SATURATION = -0.08, 0.09, 2.0
+# Noise of a log volatility with a standard deviation of 0.064 and a half-life of 13.5 sessions.
 _AR, _AR_STEP = 0.95, 0.02
 
 
@@ -359,8 +364,8 @@ _PERSISTENCE: dict[Control, float] = {"random_walk": 0.0, "planted": 0.5}
 
 _SYMBOLS = ("A", "B", "C")
 _SPAN = ("2000-01-03", "2010-01-01")
+# Standard deviation of what is new in a session's log return.
 _STEP = 0.01
-"""Standard deviation of what is new in a session's log return."""
 _FIRST_PRICE = 100.0
 
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _SCHEMA = 1
 
 _INTERVAL = "1d"
+# Whoever holds it may be asking Yahoo again and again, with growing pauses.
 _LOCK_SECONDS = 600.0
 _VERSIONS = ("qhq", "yfinance", "curl_cffi", "pandas", "pyarrow")
 

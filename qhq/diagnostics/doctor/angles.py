@@ -20,8 +20,8 @@ _TINY = 0.03
 _FLAT_SLOPE = 0.15
 # Slope of a squashing function over its largest: tanh beyond 2.2.
 _FLAT_BEND = 0.05
+# Share of the samples that makes an angle saturated.
 _PLATEAU_SHARE = 0.5
-"""Share of the samples that makes an angle saturated."""
 _TWO_PI = 2 * math.pi
 _ROWS = 32
 

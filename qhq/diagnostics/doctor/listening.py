@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from qhq.errors import BackendError
 
+# What an executor or a network may be asked for values by.
 _VERBS = ("forward", "expectations", "expectations_on_device")
-"""What an executor or a network may be asked for values by."""
 
 
 @dataclass
@@ -242,8 +242,8 @@ class Activation:
         return Activation(self.kind, self.near, slopes, values)
 
 
+# Kind, slopes and values.
 _Slopes = tuple[str, Tensor, Tensor]
-"""Kind, slopes and values."""
 
 
 def _read_activation(node: Any, *, near: bool) -> Activation | None:
@@ -307,6 +307,7 @@ def _beside_constant(node: Any, passes: Callable[[Tensor, Tensor], Tensor]) -> _
     return "relu", is_open.to(given.dtype), given.expand_as(is_open)
 
 
+# Node of torch's graph -> how it is read.
 _READERS: dict[str, Callable[[Any], _Slopes | None]] = {
     "ReluBackward0": _of_result("relu", lambda result: (result > 0).to(result.dtype)),
     "ThresholdBackward0": _threshold,
@@ -325,4 +326,3 @@ _READERS: dict[str, Callable[[Any], _Slopes | None]] = {
     "SinBackward0": _of_input("sin", lambda given: torch.cos(given).abs()),
     "CosBackward0": _of_input("cos", lambda given: torch.sin(given).abs()),
 }
-"""Node of torch's graph -> how it is read."""

@@ -18,8 +18,8 @@ _UNTRAINED_BAND = 1e-3
 # start narrow and open in training, so that is no reason to warn before it.
 _NARROW_BAND = 1e-2
 _CONSTANT = 1e-5
+# Spread of forecasts over that of the targets.
 _COLLAPSED = 0.05
-"""Spread of forecasts over that of the targets."""
 _SAMPLES = 16
 _ROUNDING = 1e-6
 # No device takes more executions in a job; who needs more for each value cannot get there by shots.

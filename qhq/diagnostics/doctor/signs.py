@@ -125,8 +125,8 @@ def values_at(angles: Array, weights: Array) -> Array:
     return np.hstack([angles, np.tile(weights, (len(angles), 1))])
 
 
+# Added to every weight to see what moves with it.
 _NUDGE = 0.05
-"""Added to every weight to see what moves with it."""
 
 
 @dataclass(frozen=True)

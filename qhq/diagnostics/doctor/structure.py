@@ -180,14 +180,14 @@ def _finite(tensor: Tensor) -> bool:
 
 
 _BYPASSED = 1e-3
+# Change of the forecast, over its spread, when the circuit's outputs are replaced by their mean.
 _HARDLY_USED = 1e-2
-"""Change of the forecast, over its spread, when the circuit's outputs are replaced by their mean."""
 _PARITY = 1e-3
 # Correlation with the exact values that noise leaves; what noise never does is turn them round.
 _ALIKE = 0.9
 _ROWS = 32
+# Change of the forecast, over its own size, when nobody listens to the layers.
 _UNHEARD = 1e-3
-"""Change of the forecast, over its own size, when nobody listens to the layers."""
 
 
 def quantum_not_executed(signs: Signs) -> Iterator[Finding]:

@@ -35,6 +35,7 @@ from qhq.engine.compile.records import branches_of, unrolled
 from qhq.errors import ConfigError
 
 _MOST_QUBITS = 12
+# On few qubits a gate costs 0.1 ms whatever its size: so many take the same 50 ms as the work below.
 _MOST_GATES = 400
 # Gates times amplitudes. Larger circuits are not compared: that many take some 50 ms.
 _MOST_WORK = 1 << 20

@@ -22,6 +22,7 @@ _Number = float | complex
 
 _SWAPPED = {"RSUB": "SUB", "RDIV": "DIV", "RPOW": "POW"}
 _INFIX = {"ADD": "+", "SUB": "-", "MUL": "*", "DIV": "/", "POW": "**"}
+# Operation -> name of its function in the generated code.
 _FUNCTIONS = {
     "SIN": "sin",
     "COS": "cos",
@@ -35,7 +36,6 @@ _FUNCTIONS = {
     "SIGN": "sign",
     "CONJ": "conj",
 }
-"""Operation -> name of its function in the generated code."""
 
 _ARITHMETIC: dict[str, Callable[..., Any]] = {
     "ADD": np.add,
@@ -47,11 +47,11 @@ _ARITHMETIC: dict[str, Callable[..., Any]] = {
 
 _NUMPY: dict[str, Callable[..., Any]] = {name: getattr(np, name) for name in _FUNCTIONS.values()}
 
+# Operations whose result may be complex for real arguments.
 _LEAVES_REALS = {"POW", "LOG", "ASIN", "ACOS"}
-"""Operations whose result may be complex for real arguments."""
 
+# Imaginary part that a real value may have from rounding, of its size.
 _ROUNDING = 1e-9
-"""Imaginary part that a real value may have from rounding, of its size."""
 
 
 @dataclass(frozen=True)
@@ -243,6 +243,7 @@ class Code:
         return " + ".join(parts)
 
 
+# Derivative ``df`` of each operation ``f`` of ``a`` and ``b``: the summands with ``da`` and with ``db``.
 _SLOPES = {
     "ADD": ("{da}", "{db}"),
     "SUB": ("{da}", "-{db}"),
@@ -262,13 +263,12 @@ _SLOPES = {
     "SIGN": ("", ""),
     "CONJ": ("conj({da})", ""),
 }
-"""Derivative ``df`` of each operation ``f`` of ``a`` and ``b``: the summands with ``da`` and with ``db``."""
 
+# The same by real variables, of the two that are not analytic.
 _COMPLEX_SLOPES = {
     "ABS": "real(conj({a} / {f}) * {da})",
     "SIGN": "({da} - {f} * real(conj({f}) * {da})) / abs({a})",
 }
-"""The same by real variables, of the two that are not analytic."""
 
 
 class Curve:

@@ -36,8 +36,8 @@ Conditions = tuple[tuple[int, int], ...]
 # Of one condition: it is worked out for each of their values.
 _MOST_BITS = 8
 
+# Of a loop.
 _MOST_TURNS = 10_000
-"""Of a loop."""
 
 
 @dataclass(frozen=True)

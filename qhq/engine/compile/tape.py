@@ -90,8 +90,8 @@ def build_tape(
     return _Flattener(angle_map, circuit.num_qubits).flatten(fused, strings, len(observables))
 
 
+# (flip, odd number of Y) -> mask -> observable -> coefficient.
 _Strings = dict[tuple[int, int], dict[int, dict[int, float]]]
-"""(flip, odd number of Y) -> mask -> observable -> coefficient."""
 
 
 def _strings(observables: Sequence[SparsePauliOp], frame: Frame) -> _Strings:

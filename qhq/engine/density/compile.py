@@ -168,8 +168,8 @@ def _transfer_matrix(gate: Any, known: dict[tuple[Any, ...], _Matrix]) -> _Matri
 
 
 _H = np.array([[1, 1], [1, -1]]) / np.sqrt(2)
+# Letter -> the gate that turns Z into it.
 _FRAMES = {"X": _H, "Y": np.diag([1, 1j]) @ _H}
-"""Letter -> the gate that turns Z into it."""
 
 
 def _rotation(name: str, qubits: tuple[int, ...], angle: int) -> Iterator[_Step]:

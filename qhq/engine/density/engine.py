@@ -28,8 +28,8 @@ Reals = npt.NDArray[Any]
 MOST_NOISY_QUBITS = 9
 """Widest circuit that is held as a density matrix."""
 
+# Vectors of a forward pass are kept for the backward pass up to this size; beyond it they are made again.
 _KEPT_BYTES = 1 << 29
-"""Vectors of a forward pass are kept for the backward pass up to this size; beyond it they are made again."""
 
 
 @dataclass

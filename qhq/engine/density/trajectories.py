@@ -40,8 +40,8 @@ _Complex = npt.NDArray[np.complex128]
 KrausChannels = Mapping[tuple[str, tuple[int, ...]], Sequence[_Complex]]
 """Kraus operators that follow a gate, by its name and qubits; the first qubit is the lowest bit."""
 
+# Kraus operators of a reset.
 _RESET = (np.array([[1, 0], [0, 0]], np.complex128), np.array([[0, 1], [0, 0]], np.complex128))
-"""Kraus operators of a reset."""
 
 # A Kraus operator that is taken less often than this is rounding of a decomposition.
 _UNLIKELY = 1e-14

@@ -174,10 +174,10 @@ _SPIN_NS = 500_000
 _LINE_WORDS = 16
 _NO_MAILBOXES = np.zeros(0, np.int64)
 
+# Does what is ordered in the mailbox at this address until nothing has been for a while.
 _Serve = Callable[[npt.NDArray[np.int64]], None]
-"""Does what is ordered in the mailbox at this address until nothing has been for a while."""
+# ``interpreter.run``, compiled for one precision.
 _Entry = Callable[[Job, npt.NDArray[np.int64], int], None]
-"""``interpreter.run``, compiled for one precision."""
 
 _typeof: Any = numba.typeof
 
@@ -294,8 +294,8 @@ class _WorkerPool:
 
 # Precision -> the compiled kernel, without Numba's look at the types of each call (5 us of 7).
 _entries: dict[np.dtype[Any], _Entry] = {}
+# Precision -> its workers.
 _pools: dict[np.dtype[Any], _WorkerPool] = {}
-"""Precision -> its workers."""
 
 
 def _shut_down_pools() -> None:

@@ -13,8 +13,8 @@ from qhq.evaluation.baselines.persistence import black_scholes, is_priced, last_
 from qhq.evaluation.baselines.regression import Setting, fit_gradient_boosting, fit_ridge
 from qhq.evaluation.baselines.univariate import Autoregression, Drift, ExponentialSmoothing, MovingAverage
 
+# Forecasts of windows, shape (N, H, K), in the unit of the targets.
 _Forecaster = Callable[[Windows], FloatArray]
-"""Forecasts of windows, shape (N, H, K), in the unit of the targets."""
 
 
 @dataclass(frozen=True)

@@ -61,8 +61,8 @@ def symbol_scale(windows: Windows, scale: Mapping[str, npt.ArrayLike]) -> FloatA
     return rows
 
 
+# Quotes that follow from a volatility.
 _PRICED = frozenset({*OPTION_PRICES, "iv"})
-"""Quotes that follow from a volatility."""
 
 
 def suits_black_scholes(windows: Windows) -> bool:

@@ -16,11 +16,11 @@ from qhq.data.scaling.fit import StaticScaler
 from qhq.data.windows import Windows
 from qhq.seeding import child_seed
 
+# Ridge penalties that are tried, of inputs with standard deviation 1.
 _PENALTIES = tuple(10.0**power for power in range(-2, 6))
-"""Ridge penalties that are tried, of inputs with standard deviation 1."""
 
+# Windows that gradient boosting is fitted on; of more, as many evenly spread ones.
 _BOOSTED_WINDOWS = 20_000
-"""Windows that gradient boosting is fitted on; of more, as many evenly spread ones."""
 
 # Settings of ``HistGradientBoostingRegressor``: a small one, returns being nearly all noise.
 _BOOSTING = {

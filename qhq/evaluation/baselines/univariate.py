@@ -30,8 +30,8 @@ from qhq.data.columns import Scale, change_scale, unit_of
 from qhq.data.panel import FloatArray, Mask
 from qhq.data.windows import Windows
 
+# A group with fewer training windows than this is forecast with what was fitted on all groups together.
 _LEAST_WINDOWS = 100
-"""A group with fewer training windows than this is forecast with what was fitted on all groups together."""
 
 
 @dataclass(frozen=True)
@@ -201,8 +201,8 @@ def _start(track: Track, windows: Windows) -> FloatArray:
     return np.zeros(len(windows)) if track.is_return else track.past(windows)[:, -1]
 
 
+# Rows that a moving average tries, and the whole window; 1 is the last value, a baseline of its own.
 _LENGTHS = (2, 3, 5, 10, 22, 44, 66)
-"""Rows that a moving average tries, and the whole window; 1 is the last value, a baseline of its own."""
 
 
 class MovingAverage(PerTarget[int]):

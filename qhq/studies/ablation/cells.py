@@ -413,11 +413,11 @@ def _over_folds(facts: Sequence[Values]) -> Values:
     return values
 
 
+# A circuit through which less of the forecast's variance goes is idle.
 _LEAST_SHARE = 0.01
-"""A circuit through which less of the forecast's variance goes is idle."""
 
+# Weights that moved by less than this, in radians, did not move.
 _STILL = 1e-6
-"""Weights that moved by less than this, in radians, did not move."""
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,8 @@ from qhq.runs.schema import LAST_VALUE
 from qhq.studies.ablation.cells import FROZEN, HYBRID, MEANINGS, MLP, NO_MIDDLE, TUNED_MLP, WIDTHS
 from qhq.studies.comparisons import Call, Measured, call, mean_losses, say_found, say_power, tested
 
+# Models whose middle, if they have one, is not a trained circuit.
 _CLASSICAL = (NO_MIDDLE, MLP, TUNED_MLP, FROZEN)
-"""Models whose middle, if they have one, is not a trained circuit."""
 
 
 @dataclass(frozen=True)
@@ -150,8 +150,8 @@ def _title_of(name: str) -> str:
     return MEANINGS[name].title if name in MEANINGS else title_of(name)
 
 
+# What the columns of the hybrid against a row begin with.
 _HYBRID_VS = "hybrid_vs"
-"""What the columns of the hybrid against a row begin with."""
 
 
 def always_compared(task_baseline: str) -> tuple[str, ...]:
@@ -274,8 +274,8 @@ def _by_other_loss(measured: Measured, name: str, loss: str, comparisons: Sequen
     }
 
 
+# Rivals of one kind that a sentence names; the rest are in the table.
 _MOST_NAMES = 4
-"""Rivals of one kind that a sentence names; the rest are in the table."""
 
 
 def say_verdict(rows: Sequence[Mapping[str, Any]], place: Standing, rivals: Rivals, loss: str) -> str:

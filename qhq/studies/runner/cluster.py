@@ -20,12 +20,12 @@ except ImportError as missing:
         fix="Run: pip install 'qhq[cluster]'",
     ) from missing
 
+# How long a scheduler may take to answer at first.
 _PATIENCE = "15s"
-"""How long a scheduler may take to answer at first."""
+# Workers that one piece of work may take with it.
 _MOST_DEATHS = 10
-"""Workers that one piece of work may take with it."""
+# Pieces of work that are handed to a cluster at least, however few workers it has yet.
 _LEAST_ROOM = 16
-"""Pieces of work that are handed to a cluster at least, however few workers it has yet."""
 
 
 class ClusterWorkers:

@@ -22,8 +22,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 Note = Callable[[str], None]
 
+# Workers that may die one after the other without any piece of work done in between.
 _MOST_DEATHS = 5
-"""Workers that may die one after the other without any piece of work done in between."""
 
 # One to do, and one to begin at once when it is done.
 PIECES_AHEAD = 2

@@ -176,12 +176,12 @@ def _checksum(key: str, values: Values) -> int:
 
 _Record = TypeVar("_Record")
 
+# Cells that are measured together.
 # More would gain little, and a kill cost more.
 _MOST_TOGETHER = 5
-"""Cells that are measured together."""
 
+# How long a process waits for a cell that another one measures, while no cell at all is kept.
 _MOST_SECONDS = 600.0
-"""How long a process waits for a cell that another one measures, while no cell at all is kept."""
 
 
 class StudyEvents:

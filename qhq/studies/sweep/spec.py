@@ -226,8 +226,8 @@ class _Listed(Listed):
         return _listed(value)
 
 
+# What a key may be: a list, ``{choices: {label: value}}``, ``{stacks: ...}``, or ``{low, high}``.
 _Options = Annotated[Annotated[_Listed, Tag("listed")] | Annotated[Range, Tag("range")], Discriminator(_kind)]
-"""What a key may be: a list, ``{choices: {label: value}}``, ``{stacks: ...}``, or ``{low, high}``."""
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ from qhq.runs.record import WALK_RIVAL, Fold, Regime, RunRecord, WalkSeeds
 from qhq.runs.run_folder import RunFolder, read_walk
 from qhq.studies.comparisons import mean_losses, say_against, tested
 
+# Of a predictions.csv, beside one for each other baseline, and one for each quantile.
 _WINDOW_COLUMNS = (
     "symbol",
     "date",
@@ -46,7 +47,6 @@ _WINDOW_COLUMNS = (
     "target",
     "leaks",
 )
-"""Of a predictions.csv, beside one for each other baseline, and one for each quantile."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,6 +196,7 @@ def _read_forecasts(folder: RunFolder, windows: Windows) -> dict[str, Array]:
         names = [
             name for name in frame.columns if name not in ("symbol", "date", "underlying", "target", "leaks")
         ]
+        # Rows stand by window, session and target, as `predictions_csv` writes them.
         numbers = {name: frame[name].to_numpy(dtype=np.float64).reshape(shape) for name in names}
         dates = frame["date"].to_numpy(dtype="datetime64[D]").reshape(shape)[:, :, 0]
         # Bit for bit, as the table holds each number in full.
@@ -304,6 +305,7 @@ def pool_seeds(walks: Sequence[Walk], wholes: Sequence[Pooled]) -> WalkSeeds:
     ]
     measured: dict[str, list[dict[str, Array]]] = {
         _MODEL: [{"losses": each.by_name[each.primary][_MODEL]} for each in losses],
+        # A rival is the same with every seed.
         **{name: [{"losses": losses[0].by_name[losses[0].primary][name]}] for name in rivals},
     }
     family = [(_MODEL, name) for name in rivals]

@@ -60,8 +60,8 @@ from qhq.studies.runner.reproducible import Fingerprints, loaded, one_training
 from qhq.studies.walk_forward.pooled import Walk, fold_name, pool, pool_seeds, pooled_record
 from qhq.training.loop import Watcher
 
+# Files of a walk that a fold is opened from; its record tells `load_config` that they are of a run.
 _OPENED_FROM = ("config.yaml", "circuit.qpy", COPY, WALK)
-"""Files of a walk that a fold is opened from; its record tells `load_config` that they are of a run."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +155,7 @@ class WalkForward(Study[FoldCell, WalkRecord]):
 
     def summarise(self, done: Mapping[str, Values]) -> WalkRecord:  # noqa: ARG002
         """Put the forecasts of all folds together, test them once, and call the walk finished."""
+        # All walks before any is written: one that cannot be pooled leaves none called finished.
         wholes = [pool(walk) for walk in self.every]
         together = pool_seeds(self.every, wholes) if len(wholes) > 1 else None
         records = []
@@ -447,6 +448,7 @@ class _OneAfterAnother(StudyEvents):
     """Says which fold begins, to whoever watches the epochs."""
 
     def __init__(self, study: WalkForward, watcher: Watcher) -> None:
+        # A runner passes on what `say` gave, and not the key.
         self.said = {study.say(fold_name(number)): fold_name(number) for number in study.walk.folds}
         self.study, self.watcher = study, watcher
 
@@ -465,6 +467,7 @@ def _train(walks: Sequence[RunFolder], cell: FoldCell) -> None:
     config = load_config(str(walk.config))
     panel = loaded(config.data)
     circuit = None if config.quantum is None else name_circuit(build_circuit(config.quantum, config.seed))
+    # A worker reads files of its own machine: they must be what the walk was planned on.
     cell.seen.match(Fingerprints(panel_fingerprint(panel), circuit))
     fold = RunFolder(walk.file(cell.key))
     with one_training():
@@ -510,6 +513,7 @@ def _parted(files: Mapping[str, bytes], walks: Sequence[RunFolder]) -> list[dict
 
 
 def _files_of(folder: Path) -> dict[str, bytes]:
+    # A lock is of the processes of one machine, and means nothing on another.
     paths = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != ".lock")
     return {str(path.relative_to(folder)): read_regular(path, most=MOST_TABLE_BYTES) for path in paths}
 
