@@ -35,7 +35,7 @@ import numpy as np
 
 from qhq.data.panel import FloatArray
 from qhq.evaluation.mean_test import mean_test
-from qhq.evaluation.significance import SIGNIFICANCE, compare
+from qhq.evaluation.significance import SIGNIFICANCE, compare_pairs
 from qhq.seeding import child_generator
 
 TRAIN, DATES, LAGS, HORIZON = 500, 130, 5, 5
@@ -158,7 +158,7 @@ def fitted_losses(returns: FloatArray, horizon: int) -> Losses:
 
 def claims(losses: Losses, horizon: int) -> tuple[bool, bool]:
     """Whether the model is called better than the last value, and than the strongest rival."""
-    found = {each.second: each.verdict() for each in compare(losses, horizon, family=FAMILY)}
+    found = {each.second: each.verdict() for each in compare_pairs(losses, horizon, family=FAMILY)}
     strongest = min(RIVALS, key=lambda name: float(losses[name].mean()))
     return found[LAST] == "better", found[strongest] == "better"
 

@@ -33,7 +33,7 @@ from qhq.backends.registry import find_backend, open_backend, open_mitigated
 from qhq.cli.command import plain_table
 from qhq.data.panel import FloatArray
 from qhq.evaluation.bootstrap import Interval, Median, date_interval, median_interval, paired_interval
-from qhq.evaluation.significance import Comparison, compare, say_p_value
+from qhq.evaluation.significance import Comparison, compare_pairs, say_p_value
 from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.experiment.evaluate import (
     EXACT,
@@ -162,7 +162,7 @@ class NoiseTraining(Study[Cell, dict[str, Any]]):
         losses = {row: np.mean([each["losses"] for each in values], axis=0) for row, values in found.items()}
         named = {_name(row): each for row, each in losses.items()}
         family = [(_name(first), _name(second)) for first, second in FAMILY]
-        tests = compare(named, 1, family=family)
+        tests = compare_pairs(named, 1, family=family)
         return {
             "seeds": list(self.seeds),
             "windows": self.windows,
@@ -243,7 +243,9 @@ def _pair(
     skill: Median = paired_interval(*([each["skill"] for each in found[row]] for row in pair))
     saved: Interval = date_interval(np.column_stack([losses[first], losses[second]]), _saved)
     if test is None:
-        (test,) = compare({_name(row): losses[row] for row in pair}, 1, pairs=[(_name(first), _name(second))])
+        (test,) = compare_pairs(
+            {_name(row): losses[row] for row in pair}, 1, pairs=[(_name(first), _name(second))]
+        )
     return {
         "first": _name(first),
         "second": _name(second),

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Tag, field_validator
 
-from qhq.ansatz.encodings import FIXED_GATES, ROTATIONS, Entanglement, gate_words, kind_or, rotation_columns
+from qhq.ansatz.encodings import (
+    ENCODING_ROTATIONS,
+    FIXED_GATES,
+    EntanglementPattern,
+    gate_words,
+    kind_or,
+    rotation_columns,
+)
 from qhq.documents import Spec
 
 if TYPE_CHECKING:
@@ -86,7 +93,7 @@ class RotationBlock(TrainableBlock):
     @field_validator("gates")
     @classmethod
     def _check_gates(cls, gates: str) -> str:
-        return " ".join(gate_words(gates, (*ROTATIONS, *FIXED_GATES)))
+        return " ".join(gate_words(gates, (*ENCODING_ROTATIONS, *FIXED_GATES)))
 
     def circuit(self, qubits: int, *, last: bool) -> QuantumCircuit:  # noqa: ARG002
         """Columns of rotations."""
@@ -122,7 +129,7 @@ class RealAmplitudesBlock(TrainableBlock):
     """Qiskit's ``real_amplitudes``; over all layers it is the library circuit with ``reps`` = depth."""
 
     kind: Literal["real_amplitudes"]
-    entanglement: Entanglement = "reverse_linear"
+    entanglement: EntanglementPattern = "reverse_linear"
 
     def circuit(self, qubits: int, *, last: bool) -> QuantumCircuit:
         """One repetition of the library's circuit."""
@@ -137,7 +144,7 @@ class EfficientSU2Block(TrainableBlock):
     """Qiskit's ``efficient_su2``; over all layers it is the library circuit with ``reps`` = depth."""
 
     kind: Literal["efficient_su2"]
-    entanglement: Entanglement = "reverse_linear"
+    entanglement: EntanglementPattern = "reverse_linear"
 
     def circuit(self, qubits: int, *, last: bool) -> QuantumCircuit:
         """One repetition of the library's circuit."""

@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from qiskit.circuit import ParameterVector, QuantumCircuit
 
-Entanglement = Literal["linear", "reverse_linear", "full", "circular", "pairwise", "sca"]
+EntanglementPattern = Literal["linear", "reverse_linear", "full", "circular", "pairwise", "sca"]
 """Which qubits a circuit of Qiskit's library couples, in Qiskit's own words."""
 
-ROTATIONS: dict[str, tuple[str, ...]] = {
+ENCODING_ROTATIONS: dict[str, tuple[str, ...]] = {
     "RX": ("rx",),
     "RY": ("ry",),
     "RZ": ("rz",),
@@ -104,7 +104,7 @@ class AngleEncoding(InputEncoding):
     @field_validator("gates")
     @classmethod
     def _check_gates(cls, gates: str) -> str:
-        words = gate_words(gates, tuple(name for name in ROTATIONS if name != "Rot"))
+        words = gate_words(gates, tuple(name for name in ENCODING_ROTATIONS if name != "Rot"))
         # RY(a) RY(b) = RY(a + b): one of the two inputs could be left out, and nobody would see which.
         if any(word == following for word, following in pairwise(words)):
             raise ValueError("two equal gates in a row would only add their inputs; put another between")
@@ -143,7 +143,7 @@ class ZZFeatureMap(InputEncoding):
 
     kind: Literal["zz_feature_map"]
     reps: int = Field(default=1, ge=1, le=100)
-    entanglement: Entanglement = "full"
+    entanglement: EntanglementPattern = "full"
     repeat: bool = False
 
     def circuit(self, qubits: int, *, first: bool) -> QuantumCircuit:  # noqa: ARG002
@@ -441,10 +441,12 @@ def rotation_columns(gates: str, qubits: int, on: Iterable[int]) -> QuantumCircu
 
     circuit, on = QuantumCircuit(qubits), list(on)
     words = gates.split()
-    angles = iter(ParameterVector("r", len(on) * sum(len(ROTATIONS.get(word, ())) for word in words)))
+    angles = iter(
+        ParameterVector("r", len(on) * sum(len(ENCODING_ROTATIONS.get(word, ())) for word in words))
+    )
     for word in words:
         for method in FIXED_GATES.get(word, ()):
             getattr(circuit, method)(on)
-        for method, qubit in itertools.product(ROTATIONS.get(word, ()), on):
+        for method, qubit in itertools.product(ENCODING_ROTATIONS.get(word, ()), on):
             getattr(circuit, method)(next(angles), qubit)
     return circuit

@@ -133,14 +133,14 @@ def _figures(plan: _Plan, facts: PanelFacts) -> Iterator[tuple[str, Figure]]:
     """Draw one symbol: names and figures."""
     import numpy as np
 
-    from qhq.report.data_figures import Frame, draw_smile, draw_stock, draw_underlying, latest_day
+    from qhq.report.data_figures import Surroundings, draw_smile, draw_stock, draw_underlying, latest_day
 
     panel, symbol = plan.panel, facts["symbol"]
     # A training sees held-out symbols in the test split alone.
     spans = {
         split: days for split, days in plan.spans.items() if split == "test" or symbol not in plan.held_out
     }
-    frame = Frame(facts, spans)
+    frame = Surroundings(facts, spans)
     if not panel.groups:
         column = "close" if "close" in panel.columns else panel.columns[0]
         yield symbol, draw_stock(panel, frame, column)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from qhq.api.evaluation import Evaluation
     from qhq.api.run import Run
-    from qhq.runs.measures import Errors, OptionErrors, OptionMetrics
+    from qhq.runs.measures import Errors, OptionErrors, OptionMetricsRecord
     from qhq.runs.record import RunRecord, WalkRecord
     from qhq.runs.seeds import SeedTable
 
@@ -312,7 +312,7 @@ def plausibility_lines(record: RunRecord | WalkRecord) -> list[str]:
     return [head, *(doubt.sentence() for doubt in doubts)]
 
 
-def _options(options: OptionMetrics) -> list[str | Table]:
+def _options(options: OptionMetricsRecord) -> list[str | Table]:
     """Errors over the strike, in all and by underlying, and which forecasts have no implied volatility."""
     from qhq.evaluation.baselines.catalogue import label_of
 

@@ -145,7 +145,7 @@ def _reason(first: FloatArray, second: FloatArray, horizon: int) -> str:
     return "losses that differ by the same on all dates" if np.ptp(difference) <= size else ""
 
 
-def compare(
+def compare_pairs(
     losses: Mapping[str, FloatArray],
     horizon: int,
     pairs: Iterable[tuple[str, str]] | None = None,

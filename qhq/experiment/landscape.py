@@ -26,7 +26,7 @@ from qhq.models.features import FeatureForecaster
 from qhq.runs.landscape import Landscape, LandscapePart
 from qhq.seeding import child_generator
 
-Step = Callable[[int, int, str], object]
+OnPoint = Callable[[int, int, str], object]
 
 
 class _Outputs(nn.Module):
@@ -52,7 +52,7 @@ def measure_landscape(  # noqa: PLR0913
     seed: int,
     part: LandscapePart,
     weights: str,
-    step: Step | None = None,
+    step: OnPoint | None = None,
     note: Callable[[str], object] | None = None,
 ) -> Landscape:
     """Measure the training loss on a grid around the weights that a model holds.

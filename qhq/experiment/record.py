@@ -22,8 +22,7 @@ from qhq.data.prepare import PreparedData
 from qhq.evaluation.baselines.catalogue import task_baseline
 from qhq.evaluation.detail import error_histograms, score_detail, score_table
 from qhq.evaluation.losses import has_option_prices, loss_unit, score_options, score_options_by_group
-from qhq.evaluation.metrics import Metrics as Scores
-from qhq.evaluation.metrics import relative_errors, score_by_group, score_held_out, why_no_percent
+from qhq.evaluation.metrics import Metrics, relative_errors, score_by_group, score_held_out, why_no_percent
 from qhq.experiment.evaluate import (
     Array,
     Intervals,
@@ -37,8 +36,8 @@ from qhq.experiment.opening import Experiment
 from qhq.experiment.words import say_validation
 from qhq.files import Json
 from qhq.models.own_forecaster import OwnForecaster
-from qhq.runs.measures import Errors, Metrics, OptionErrors, OptionMetrics, Ratios
-from qhq.runs.record import Angles, Plausibility, RunRecord, Stage, Validation
+from qhq.runs.measures import Errors, MetricsRecord, OptionErrors, OptionMetricsRecord, Ratios
+from qhq.runs.record import AngleCounts, Plausibility, RunRecord, SeenModule, Validation
 from qhq.runs.run_folder import RUNNING, now, provenance
 from qhq.runs.schema import LAST_VALUE, SCHEMA_VERSION, RecordT
 from qhq.training.loop import TrainingState
@@ -116,7 +115,7 @@ def _own(experiment: Experiment) -> dict[str, object]:
     return {"stages": stages} if source is None else {"module": source.digest, "stages": stages}
 
 
-def stages_of(model: OwnForecaster) -> list[Stage]:
+def stages_of(model: OwnForecaster) -> list[SeenModule]:
     """Modules of a model of one's own as they were seen at work, and how many parameters each has."""
     found = []
     for each in model.found.stages:
@@ -132,7 +131,7 @@ def stages_of(model: OwnForecaster) -> list[Stage]:
             for name, one in model.module.get_submodule(each.name).named_parameters()
             if not any(name.startswith(f"{part}.") for part in parts)
         )
-        found.append(Stage(name=each.name, kind=each.kind, shape=list(each.shape), parameters=count))
+        found.append(SeenModule(name=each.name, kind=each.kind, shape=list(each.shape), parameters=count))
     return found
 
 
@@ -185,7 +184,7 @@ def _quantum(experiment: Experiment, parity: Parity | None) -> dict[str, object]
     }
 
 
-def metrics_record(evaluation: WindowForecasts, held_out: tuple[str, ...]) -> Metrics:
+def metrics_record(evaluation: WindowForecasts, held_out: tuple[str, ...]) -> MetricsRecord:
     """Metrics of model and baselines, in all, by symbol, and by what was held out."""
     windows, naive, scale = evaluation.windows, evaluation.naive, evaluation.scale
     relative = {
@@ -194,7 +193,7 @@ def metrics_record(evaluation: WindowForecasts, held_out: tuple[str, ...]) -> Me
     }
     symbols = _turned(evaluation, lambda forecast: score_by_group(windows, forecast, naive, scale), Errors)
     unit = loss_unit(windows, scale)
-    found = Metrics(
+    found = MetricsRecord(
         test=_errors(evaluation.metrics()),
         naive=_errors(evaluation.naive_metrics()),
         baselines={name: _errors(evaluation.score(each)) for name, each in evaluation.baselines.items()},
@@ -216,7 +215,7 @@ def metrics_record(evaluation: WindowForecasts, held_out: tuple[str, ...]) -> Me
     return found
 
 
-def _errors(metrics: Scores) -> Errors:
+def _errors(metrics: Metrics) -> Errors:
     return Errors(**asdict(metrics))
 
 
@@ -235,14 +234,14 @@ def _detail(evaluation: WindowForecasts) -> Json:
     return {**whole, "rows": [asdict(row) for row in rows]}
 
 
-def _options(evaluation: WindowForecasts) -> OptionMetrics:
+def _options(evaluation: WindowForecasts) -> OptionMetricsRecord:
     windows = evaluation.windows
     whole = {
         name: OptionErrors(**asdict(score_options(windows, forecast)))
         for name, forecast in _forecasts(evaluation).items()
     }
     groups = _turned(evaluation, lambda forecast: score_options_by_group(windows, forecast), OptionErrors)
-    return OptionMetrics.model_validate({**whole, "symbols": groups})
+    return OptionMetricsRecord.model_validate({**whole, "symbols": groups})
 
 
 def _turned(
@@ -269,7 +268,7 @@ _ANGLE_WINDOWS, _ANGLE_BINS = 64, 36
 """Windows whose angles are counted, spread over the validation split, and the bins of a turn."""
 
 
-def angles_record(experiment: Experiment) -> Angles | None:
+def angles_record(experiment: Experiment) -> AngleCounts | None:
     """Angles at which the kept weights run the circuit; None without one, or if a backend would be asked."""
     model, validation = experiment.model, experiment.data.validation
     if model.quantum is None or not len(validation):
@@ -282,7 +281,7 @@ def angles_record(experiment: Experiment) -> Angles | None:
     angles = np.asarray(circuit_arguments(experiment, encode(experiment, some))[0], dtype=np.float64)
     places = np.floor((angles + np.pi) / (2 * np.pi) * _ANGLE_BINS).astype(np.intp) % _ANGLE_BINS
     counts = [np.bincount(column, minlength=_ANGLE_BINS).tolist() for column in places.T]
-    return Angles(windows=len(some), counts=counts)
+    return AngleCounts(windows=len(some), counts=counts)
 
 
 def validation_record(

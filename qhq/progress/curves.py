@@ -25,7 +25,7 @@ _MARGIN = 9
 
 
 @dataclass(frozen=True)
-class Curve:
+class LossCurve:
     """One curve.
 
     Attributes:
@@ -44,7 +44,7 @@ class Curve:
         return [each for each in self.points if math.isfinite(each[1])]
 
 
-def draw_curves(curves: Iterable[Curve], *, width: int, rows: int, plain: bool = False) -> list[Text]:
+def draw_curves(curves: Iterable[LossCurve], *, width: int, rows: int, plain: bool = False) -> list[Text]:
     """Draw curves over one another, with the range on the left and their names and last values on the right.
 
     Args:

@@ -22,7 +22,7 @@ from rich.text import Text
 
 from qhq.errors import visible
 from qhq.progress import Live, doing
-from qhq.progress.curves import Curve, draw_curves
+from qhq.progress.curves import LossCurve, draw_curves
 from qhq.training.loop import EpochRecord, TrainingState, Watcher
 
 logger = logging.getLogger("qhq")
@@ -141,13 +141,13 @@ class _Trained:
     name: str
     state: TrainingState
 
-    def curves(self) -> list[Curve]:
+    def curves(self) -> list[LossCurve]:
         """The losses by epoch; that of the untrained model, epoch 0, is known of the validation split."""
         history = self.state.history
         training = [(each.epoch + 1.0, each.train_loss) for each in history]
         return [
-            Curve("training", training, "cyan"),
-            Curve("validation", self.validation(), "bold magenta"),
+            LossCurve("training", training, "cyan"),
+            LossCurve("validation", self.validation(), "bold magenta"),
         ]
 
     def validation(self) -> list[tuple[float, float]]:
@@ -209,11 +209,11 @@ class CurvesProgress(TrainingProgress):
         texts = [Text(each, no_wrap=True, overflow="ellipsis") for each in said]
         return [*texts[:-2], *lines, *texts[-2:]]
 
-    def _curves(self) -> Iterable[Curve]:
+    def _curves(self) -> Iterable[LossCurve]:
         if len(self.trainings) == 1:
             return next(iter(self.trainings.values())).curves()
         return [
-            Curve(whose.strip(), each.validation(), _COLOURS[place % len(_COLOURS)])
+            LossCurve(whose.strip(), each.validation(), _COLOURS[place % len(_COLOURS)])
             for place, (whose, each) in enumerate(self.trainings.items())
         ]
 

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from qhq.data.caveat import Caveat
 from qhq.evaluation.baselines.catalogue import label_of
 from qhq.report.page import Page, Paragraph, Part, Section, Table, TableCell, Value, percent, picture, plain
-from qhq.report.run_page import Material, say_verdict, strongest
+from qhq.report.run_page import Material, say_run_verdict, strongest
 from qhq.runs.comparison import RunTable, run_skill
 from qhq.runs.record import RunRecord
 
@@ -95,7 +95,7 @@ def _group(table: RunTable, group: int, records: dict[str, Material]) -> Iterabl
         )
     for place in table.places(group):
         name = table.summaries[place]["run"]
-        yield Paragraph(f"{name}: {say_verdict(records[name])}")
+        yield Paragraph(f"{name}: {say_run_verdict(records[name])}")
 
 
 def _draw_skills(skills: dict[str, float]) -> Figure:

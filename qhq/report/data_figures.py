@@ -25,7 +25,7 @@ _FEW = 10
 
 
 @dataclass(frozen=True)
-class Frame:
+class Surroundings:
     """What stands around the chart of a symbol.
 
     Attributes:
@@ -37,7 +37,7 @@ class Frame:
     spans: Mapping[str, _Days]
 
 
-def draw_stock(panel: Panel, frame: Frame, column: str) -> Figure:
+def draw_stock(panel: Panel, frame: Surroundings, column: str) -> Figure:
     """One column of a stock over time, with its share splits, gaps and the splits of the data.
 
     Args:
@@ -55,7 +55,7 @@ def draw_stock(panel: Panel, frame: Frame, column: str) -> Figure:
     return figure
 
 
-def draw_underlying(panel: Panel, frame: Frame) -> Figure:
+def draw_underlying(panel: Panel, frame: Surroundings) -> Figure:
     """Spot of an underlying over time, and below it how many of its contracts have a quote."""
     name = str(frame.facts["symbol"])
     rows = np.asarray(panel.groups)[panel.code] == name
@@ -139,7 +139,7 @@ def _draw_line(
     axes.grid(alpha=0.3)
 
 
-def _surround(axes: Axes, frame: Frame) -> None:
+def _surround(axes: Axes, frame: Surroundings) -> None:
     """Shade the splits of the data, hatch the gaps, mark the share splits."""
     for split, (first, last) in frame.spans.items():
         axes.axvspan(

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from qhq.backends.devices.placement import Placement, QubitUse
 
-Pair = tuple[int, int]
+Coupler = tuple[int, int]
 Points = NDArray[np.float64]
 
 _UNUSED, _EDGE, _INK = "#dddddd", "#bbbbbb", "#111111"
@@ -107,9 +107,9 @@ def _norm(placement: Placement) -> LogNorm:
     return LogNorm(low / 1.2, high * 1.2)
 
 
-def _pairs_used(placement: Placement) -> dict[Pair, tuple[float | None, int]]:
+def _pairs_used(placement: Placement) -> dict[Coupler, tuple[float | None, int]]:
     """Pairs of qubits with gates between them: the largest error of these, and how often they are used."""
-    found: dict[Pair, tuple[float | None, int]] = {}
+    found: dict[Coupler, tuple[float | None, int]] = {}
     for each in placement.kinds:
         if len(each.qubits) == 2:
             pair = (min(each.qubits), max(each.qubits))
@@ -134,7 +134,7 @@ def _say_device(placement: Placement) -> str:
     return f"{placement.device}: {placement.num_qubits} qubits, {len(placement.qubits)} in use"
 
 
-def _lines(axes: Axes, pairs: Sequence[Pair], places: Points, colour: str, width: float) -> None:
+def _lines(axes: Axes, pairs: Sequence[Coupler], places: Points, colour: str, width: float) -> None:
     lines = [places[list(pair)] for pair in pairs]
     axes.add_collection(LineCollection(lines, colors=colour, linewidths=width, zorder=2))
 
@@ -239,7 +239,7 @@ def _name(use: QubitUse) -> str:
     return f"{use.qubit}" if use.logical is None else f"{use.qubit} (q{use.logical})"
 
 
-def lay_out_map(qubits: int, coupling: Sequence[Pair]) -> Points:
+def lay_out_map(qubits: int, coupling: Sequence[Coupler]) -> Points:
     """Places of a device's qubits, (N, 2), x to the right and y down; neighbours are a step apart.
 
     Devices number their rows from left to right, so that neighbours of successive numbers are a row, and any
@@ -249,7 +249,7 @@ def lay_out_map(qubits: int, coupling: Sequence[Pair]) -> Points:
     return _by_distance(qubits, coupling) if rows is None else rows
 
 
-def _by_rows(qubits: int, coupling: Sequence[Pair]) -> Points | None:
+def _by_rows(qubits: int, coupling: Sequence[Coupler]) -> Points | None:
     """By rows of successive numbers; None where two qubits share a place or neighbours are apart."""
     level = {pair for pair in coupling if pair[1] - pair[0] == 1}
     run_of, first = [0] * qubits, [0]
@@ -281,7 +281,7 @@ def _by_rows(qubits: int, coupling: Sequence[Pair]) -> Points | None:
 _ROUNDS = 300
 
 
-def _by_distance(qubits: int, coupling: Sequence[Pair]) -> Points:
+def _by_distance(qubits: int, coupling: Sequence[Coupler]) -> Points:
     """Places whose distances are those along the map, as nearly as a plane allows (SMACOF from a circle)."""
     distance = np.full((qubits, qubits), np.inf)
     np.fill_diagonal(distance, 0.0)

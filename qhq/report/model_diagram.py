@@ -20,7 +20,7 @@ from qhq.errors import QHQError
 from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.experiment.record import stages_of
 from qhq.models.own_forecaster import OwnForecaster
-from qhq.report.model_steps import CircuitPart, ModelDiagram, ModelFacts, Step, lay_out_model
+from qhq.report.model_steps import CircuitPart, ModelDiagram, ModelFacts, ModelStep, lay_out_model
 from qhq.runs.record import RunRecord, WalkRecord
 from qhq.runs.run_folder import RunFolder
 from qhq.training.checkpoint import read_shapes
@@ -165,7 +165,7 @@ def draw_diagram(diagram: ModelDiagram) -> Figure:
     return figure
 
 
-def _left(step: Step) -> float:
+def _left(step: ModelStep) -> float:
     return _MIDDLE - (_PANEL if step.parts else _BOX) / 2
 
 
@@ -175,7 +175,7 @@ def _wrapped(lines: Sequence[str], letters: int, most: int) -> list[str]:
     return found if len(found) <= most else [*found[: most - 1], f"{found[most - 1][: letters - 1]}…"]
 
 
-def _box_lines(step: Step) -> list[str]:
+def _box_lines(step: ModelStep) -> list[str]:
     return _wrapped(step.lines, 88 if step.parts else _LETTERS, 3)
 
 
@@ -183,14 +183,14 @@ def _part_lines(part: CircuitPart) -> list[str]:
     return _wrapped(part.lines, _PART_LETTERS, 9)
 
 
-def _height(step: Step) -> float:
+def _height(step: ModelStep) -> float:
     height = _TITLE + _LINE * len(_box_lines(step)) + 2 * _PAD
     if step.parts:
         height += _TITLE + _LINE * max(len(_part_lines(part)) for part in step.parts) + 2 * _PAD
     return height
 
 
-def _draw_step(axes: Axes, step: Step, top: float, height: float) -> None:
+def _draw_step(axes: Axes, step: ModelStep, top: float, height: float) -> None:
     wide, left = _PANEL if step.parts else _BOX, _left(step)
     _box(axes, (left, top, wide, height), step.kind, dashed=step.kind == "fixed")
     y = top + _PAD + _TITLE / 2
@@ -249,7 +249,9 @@ def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> 
     axes.annotate("", xy=end, xytext=start, arrowprops=style)
 
 
-def _draw_groups(axes: Axes, steps: Sequence[Step], tops: Sequence[float], heights: Sequence[float]) -> None:
+def _draw_groups(
+    axes: Axes, steps: Sequence[ModelStep], tops: Sequence[float], heights: Sequence[float]
+) -> None:
     """A frame around neighbours of one group, with its title at the upper left."""
     begin = 0
     while begin < len(steps):

@@ -23,10 +23,10 @@ from qhq.ansatz.roles import role_of
 from qhq.experiment.config import ExperimentConfig
 from qhq.files import Json
 from qhq.models.spec import FeaturesSpec, MiddleSpec, ModelSpec, RecurrentLayerSpec, is_gated
-from qhq.runs.record import Quantum, Stage
+from qhq.runs.record import Quantum, SeenModule
 from qhq.training.spec import DISTRIBUTIONS
 
-Kind = str
+StepKind = str
 """``data``, ``classical``, ``quantum`` or ``fixed`` (nothing in it is trained)."""
 
 MOST_STAGES = 24
@@ -71,7 +71,7 @@ class CircuitPart:
 
 
 @dataclass(frozen=True)
-class Step:
+class ModelStep:
     """One step of the data on their way through the model.
 
     Attributes:
@@ -89,7 +89,7 @@ class Step:
     shape: tuple[int, ...]
     lines: tuple[str, ...] = ()
     weights: int | None = None
-    kind: Kind = "classical"
+    kind: StepKind = "classical"
     parts: tuple[CircuitPart, ...] = ()
     group: str = ""
     trained: bool = True
@@ -130,7 +130,7 @@ class ModelDiagram:
     """
 
     title: str
-    steps: tuple[Step, ...]
+    steps: tuple[ModelStep, ...]
     links: tuple[Link, ...] = ()
     beside: tuple[int, str, str] | None = None
     weights: int | None = None
@@ -179,7 +179,7 @@ class ModelFacts:
     static: int = 0
     tensors: Mapping[str, int] = field(default_factory=dict)
     circuit: Ansatz | None = None
-    stages: Sequence[Stage] | None = None
+    stages: Sequence[SeenModule] | None = None
     called: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, int] = field(default_factory=dict)
     quantum: Quantum | None = None
@@ -229,30 +229,30 @@ def lay_out_model(facts: ModelFacts) -> ModelDiagram:
 # ------------------------------------------------------------------------------------------- the two ends
 
 
-def _window(facts: ModelFacts) -> Step:
+def _window(facts: ModelFacts) -> ModelStep:
     data = facts.config.data
     kinds = dict.fromkeys(data.scalings.values())
     lines = [facts.names(data.features), f"scaled: {', '.join(kinds)}"]
     if data.gaps == "mask":
         lines.append("with a mask of the gaps")
-    return Step("window", (facts.steps, facts.features), tuple(lines), kind="data")
+    return ModelStep("window", (facts.steps, facts.features), tuple(lines), kind="data")
 
 
-def _forecast(facts: ModelFacts) -> Step:
+def _forecast(facts: ModelFacts) -> ModelStep:
     data = facts.config.data
     ahead = "1 step ahead" if data.horizon == 1 else f"{data.horizon} steps ahead"
     shape = (data.horizon, len(data.targets))
-    return Step("forecast", shape, (f"{facts.names(data.targets)}, {ahead}",), kind="data")
+    return ModelStep("forecast", shape, (f"{facts.names(data.targets)}, {ahead}",), kind="data")
 
 
-def _head(facts: ModelFacts, spec: ModelSpec, before: int, at: str, hidden: str) -> list[Step]:
+def _head(facts: ModelFacts, spec: ModelSpec, before: int, at: str, hidden: str) -> list[ModelStep]:
     """Hidden layers of the head, and its last linear map; ``at`` and ``hidden`` are their names."""
     data, loss = facts.config.data, facts.config.training.loss
     found = []
     if spec.head_layers:
         sizes = " → ".join(map(str, [before, *spec.head_layers]))
         found.append(
-            Step(
+            ModelStep(
                 "layers of the head",
                 (spec.head_layers[-1],),
                 (f"{sizes}, {spec.head_activation}",),
@@ -264,7 +264,7 @@ def _head(facts: ModelFacts, spec: ModelSpec, before: int, at: str, hidden: str)
     if values:
         lines.append(f"{values[0]} values of a distribution a target ({loss})")
     shape = (data.horizon, len(data.targets), *values)
-    found.append(Step("linear head", shape, tuple(lines), facts.count(f"{at}.")))
+    found.append(ModelStep("linear head", shape, tuple(lines), facts.count(f"{at}.")))
     return found
 
 
@@ -279,18 +279,18 @@ def _values(facts: ModelFacts) -> tuple[int, ...]:
     return (_PARAMETERS.get(training.loss, len(training.quantiles)),)
 
 
-def _pruned(found: Iterable[Step | None]) -> list[Step]:
+def _pruned(found: Iterable[ModelStep | None]) -> list[ModelStep]:
     return [each for each in found if each is not None]
 
 
 # ------------------------------------------------------------------------------------------- the encoder
 
 
-def _encoder(facts: ModelFacts, spec: ModelSpec, at: str) -> list[Step]:
+def _encoder(facts: ModelFacts, spec: ModelSpec, at: str) -> list[ModelStep]:
     """A step a layer, then the pooling; ``at`` is the name of the encoder."""
     if spec.encoder == "none":
         size = facts.steps * facts.features
-        return [Step("flatten", (size,), ("all values of the window in a row",), kind="fixed")]
+        return [ModelStep("flatten", (size,), ("all values of the window in a row",), kind="fixed")]
     found = []
     for number, layer in enumerate(spec.recurrent):
         found.append(_layer(facts, layer, number, at))
@@ -304,7 +304,7 @@ def _encoder(facts: ModelFacts, spec: ModelSpec, at: str) -> list[Step]:
     title = "attention over steps" if spec.pooling == "attention" else f"{spec.pooling} of the steps"
     title = "last step" if spec.pooling == "last" else title
     lines = (words[spec.pooling],) if spec.pooling in words else ()
-    found.append(Step(title, (width,), lines, pooled, kind))
+    found.append(ModelStep(title, (width,), lines, pooled, kind))
     return found
 
 
@@ -313,7 +313,7 @@ _UNIT_WORDS = {
 }
 
 
-def _layer(facts: ModelFacts, layer: RecurrentLayerSpec, number: int, at: str) -> Step:
+def _layer(facts: ModelFacts, layer: RecurrentLayerSpec, number: int, at: str) -> ModelStep:
     words = [
         word
         for word, has in (
@@ -326,7 +326,7 @@ def _layer(facts: ModelFacts, layer: RecurrentLayerSpec, number: int, at: str) -
     lines = [f"hidden {layer.hidden}" + "".join(f", {word}" for word in words)]
     lines += [_UNIT_WORDS[layer.unit]] if layer.unit in _UNIT_WORDS else []
     weights = facts.count(f"{at}.layers.{number}.", f"{at}.norms.{number}.", f"{at}.residuals.{number}.")
-    return Step(layer.unit.upper(), (facts.steps, layer.width), tuple(lines), weights)
+    return ModelStep(layer.unit.upper(), (facts.steps, layer.width), tuple(lines), weights)
 
 
 def _beside(facts: ModelFacts, spec: ModelSpec, at: int, name: str) -> tuple[int, str, str] | None:
@@ -398,7 +398,7 @@ def name_observable(observable: SparsePauliOp) -> str:
     return name if not more else f"{name} + {more} more"
 
 
-def _circuit_step(facts: ModelFacts, count: int, at: Sequence[str], lines: Sequence[str] = ()) -> Step:
+def _circuit_step(facts: ModelFacts, count: int, at: Sequence[str], lines: Sequence[str] = ()) -> ModelStep:
     """The quantum layer, or ``count`` of them; ``at`` are the beginnings of the names of its weights."""
     config = facts.config
     assert config.quantum is not None
@@ -417,7 +417,7 @@ def _circuit_step(facts: ModelFacts, count: int, at: Sequence[str], lines: Seque
     if weights is None:
         known = ansatz.num_weights if ansatz is not None else facts.quantum.weights if facts.quantum else None
         weights = None if known is None else count * known
-    return Step(title, shape, (name, *lines), weights, "quantum", parts, trained=not frozen)
+    return ModelStep(title, shape, (name, *lines), weights, "quantum", parts, trained=not frozen)
 
 
 def _circuit_name(text: str) -> str:
@@ -425,22 +425,22 @@ def _circuit_name(text: str) -> str:
     return text.rpartition("/")[2].rpartition("\\")[2]
 
 
-def _angles_step(facts: ModelFacts) -> Step | None:
+def _angles_step(facts: ModelFacts) -> ModelStep | None:
     scaling = facts.circuit.angle_scaling if facts.circuit is not None else None
     if facts.circuit is None or scaling is None:
         return None
-    return Step("angles", (facts.circuit.num_inputs,), (_ANGLES.get(scaling, scaling),), kind="fixed")
+    return ModelStep("angles", (facts.circuit.num_inputs,), (_ANGLES.get(scaling, scaling),), kind="fixed")
 
 
 def _inputs_of(facts: ModelFacts, spec: ModelSpec) -> int:
     return facts.inputs(spec.latent)
 
 
-def _stand_in(spec: MiddleSpec, weights: int | None, count: int = 1) -> Step:
+def _stand_in(spec: MiddleSpec, weights: int | None, count: int = 1) -> ModelStep:
     title = "tanh MLP in the circuit's place" if count == 1 else f"{count} tanh MLPs in the circuits' places"
     shape = (spec.outputs,) if count == 1 else (count, spec.outputs)
     lines = (f"hidden {spec.hidden}, angles {_ANGLES.get(spec.angle_scaling, spec.angle_scaling)}",)
-    return Step(title, shape, lines, weights)
+    return ModelStep(title, shape, lines, weights)
 
 
 # ---------------------------------------------------------------------------------------- architectures
@@ -451,7 +451,7 @@ def _reference(facts: ModelFacts, spec: ModelSpec) -> ModelDiagram:
     latent = _inputs_of(facts, spec)
     before = [_window(facts), *_encoder(facts, spec, "encoder")]
     words = () if spec.activation_before == "none" else (spec.activation_before,)
-    linear = Step("linear", (latent,), words, facts.count("to_latent."))
+    linear = ModelStep("linear", (latent,), words, facts.count("to_latent."))
     middle, outputs = [], latent
     if facts.config.quantum is not None:
         quantum = _circuit_step(facts, 1, ("quantum.",))
@@ -463,14 +463,14 @@ def _reference(facts: ModelFacts, spec: ModelSpec) -> ModelDiagram:
     after += [f"dropout {spec.dropout:g}"] if spec.dropout else []
     if after:
         norm = facts.count("layer_norm.") if spec.layer_norm else None
-        middle.append(Step("after the middle", (outputs,), (", ".join(after),), norm))
+        middle.append(ModelStep("after the middle", (outputs,), (", ".join(after),), norm))
     start = len(before)
     links: tuple[Link, ...] = ()
     merged = outputs
     if spec.skip != "none" and middle:
         merged = outputs + latent if spec.skip == "concat" else outputs
         word = "added" if spec.skip == "add" else "appended"
-        middle.append(Step(f"latent features {word}", (merged,), kind="fixed"))
+        middle.append(ModelStep(f"latent features {word}", (merged,), kind="fixed"))
         links = (Link(start, start + len(middle), "skip connection"),)
     steps = [*before, linear, *middle, *_head(facts, spec, merged, "head", "head_layers"), _forecast(facts)]
     beside = _beside(facts, spec, start, "static_layers")
@@ -487,7 +487,7 @@ def _middle_words(facts: ModelFacts, spec: ModelSpec) -> str:
 
 def _whole(
     title: str,
-    steps: Sequence[Step],
+    steps: Sequence[ModelStep],
     facts: ModelFacts,
     links: tuple[Link, ...] = (),
     beside: tuple[int, str, str] | None = None,
@@ -503,9 +503,9 @@ def _gated(facts: ModelFacts, spec: ModelSpec) -> ModelDiagram:
     for number, layer in enumerate(spec.recurrent):
         steps += _gated_layer(facts, spec, layer, number, width)
         width = layer.hidden
-    steps.append(Step("last step", (width,), ("state after the last step",), kind="fixed"))
+    steps.append(ModelStep("last step", (width,), ("state after the last step",), kind="fixed"))
     if spec.layer_norm:
-        steps.append(Step("layer norm", (width,), (), facts.count("module.layer_norm.")))
+        steps.append(ModelStep("layer norm", (width,), (), facts.count("module.layer_norm.")))
     beside = _beside(facts, spec, len(steps), "module.static_layers")
     steps += [*_head(facts, spec, width, "module.head", "module.head_layers"), _forecast(facts)]
     return _whole("Circuits in the gates of a recurrent unit, and a linear head", steps, facts, (), beside)
@@ -513,11 +513,11 @@ def _gated(facts: ModelFacts, spec: ModelSpec) -> ModelDiagram:
 
 def _gated_layer(
     facts: ModelFacts, spec: ModelSpec, layer: RecurrentLayerSpec, number: int, width: int
-) -> Iterator[Step]:
+) -> Iterator[ModelStep]:
     at = f"module.layers.{number}"
     kind = layer.unit.removesuffix("_bare")
     if kind not in _GATES:
-        yield Step(
+        yield ModelStep(
             layer.unit.upper(),
             (facts.steps, layer.hidden),
             (f"hidden {layer.hidden}",),
@@ -526,14 +526,14 @@ def _gated_layer(
         return
     gates, both = _GATES[kind], width + layer.hidden
     group = f"{layer.unit.upper()}, hidden {layer.hidden}: once for each of {facts.steps} steps"
-    steps: list[Step] = [
-        Step("step and state", (both,), (f"x(t) of {width}, h(t-1) of {layer.hidden}",), kind="fixed")
+    steps: list[ModelStep] = [
+        ModelStep("step and state", (both,), (f"x(t) of {width}, h(t-1) of {layer.hidden}",), kind="fixed")
     ]
     bare = layer.unit.endswith("_bare")
     inputs = _inputs_of(facts, spec)
     if not bare:
         words = _MAPS[kind]
-        steps.append(Step("linear", (len(gates), inputs), (words,), facts.count(f"{at}.enter.")))
+        steps.append(ModelStep("linear", (len(gates), inputs), (words,), facts.count(f"{at}.enter.")))
     if facts.config.quantum is not None:
         lines = (", ".join(gates), *_scaled_lines(facts))
         steps.append(_circuit_step(facts, len(gates), (f"{at}.circuits.",), lines))
@@ -541,12 +541,12 @@ def _gated_layer(
         steps.append(_stand_in(spec.middle, facts.count(f"{at}.circuits."), len(gates)))
     if not bare:
         shape = (len(gates), layer.hidden)
-        steps.append(Step("linear of each circuit", shape, (), facts.count(f"{at}.leave.")))
+        steps.append(ModelStep("linear of each circuit", shape, (), facts.count(f"{at}.leave.")))
     said = f"σ of {'two' if kind == 'qgru' else 'three'} gates, tanh of the candidate"
     made = "the new state h(t)"
     if kind == "qlstm_six":
         made = "the last two circuits take o tanh(c), and give state and output"
-    steps.append(Step("gates", (facts.steps, layer.hidden), (said, made), kind="fixed"))
+    steps.append(ModelStep("gates", (facts.steps, layer.hidden), (said, made), kind="fixed"))
     yield from (replace(each, group=group) for each in steps)
 
 
@@ -561,9 +561,9 @@ def _several(facts: ModelFacts, spec: ModelSpec) -> ModelDiagram:  # noqa: PLR09
     steps = [_window(facts)]
     if arrange == "window":
         each = inputs // facts.steps
-        steps.append(Step("linear", (facts.steps, each), ("one map for all steps", *activation),
+        steps.append(ModelStep("linear", (facts.steps, each), ("one map for all steps", *activation),
                           facts.count("module.middle.enter.")))  # fmt: skip
-        steps.append(Step("steps in turn", (inputs,), ("oldest first",), kind="fixed"))
+        steps.append(ModelStep("steps in turn", (inputs,), ("oldest first",), kind="fixed"))
     else:
         steps += _encoder(facts, spec, "module.encoder")
     entry, lines = len(steps), _scaled_lines(facts)
@@ -578,7 +578,7 @@ def _several(facts: ModelFacts, spec: ModelSpec) -> ModelDiagram:  # noqa: PLR09
     else:
         if arrange != "window":
             steps.append(
-                Step(
+                ModelStep(
                     "linear",
                     (count, inputs) if count > 1 else (inputs,),
                     activation,
@@ -592,17 +592,17 @@ def _several(facts: ModelFacts, spec: ModelSpec) -> ModelDiagram:  # noqa: PLR09
     behind += ["layer norm"] if spec.layer_norm else []
     if arrange.startswith("per_"):
         if behind:
-            steps.append(Step("after the circuits", (count, outputs), (", ".join(behind),)))
+            steps.append(ModelStep("after the circuits", (count, outputs), (", ".join(behind),)))
         word = "horizon" if arrange == "per_horizon" else "target"
         shape = (data.horizon, len(data.targets), *_values(facts))
-        steps.append(Step(f"a linear head for each {word}", shape, (), facts.count("module.heads.")))
+        steps.append(ModelStep(f"a linear head for each {word}", shape, (), facts.count("module.heads.")))
     else:
         merged = sides * outputs
         if behind or sides > 1:
             said = ", ".join([*(["outputs in a row"] if sides > 1 else []), *behind])
             norm = facts.count("module.layer_norm.") if spec.layer_norm else None
             steps.append(
-                Step("after the circuits", (merged,), (said,), norm, "classical" if norm else "fixed")
+                ModelStep("after the circuits", (merged,), (said,), norm, "classical" if norm else "fixed")
             )
         entry = len(steps) if arrange == "window" else entry
         steps += _head(facts, spec, merged, "module.head", "module.head_layers")
@@ -625,7 +625,7 @@ def _scaled_lines(facts: ModelFacts) -> tuple[str, ...]:
 
 def _one_or_mlp(
     facts: ModelFacts, spec: ModelSpec, count: int, at: Sequence[str], lines: Sequence[str]
-) -> Step:
+) -> ModelStep:
     if facts.config.quantum is None and spec.middle is not None:
         return _stand_in(spec.middle, facts.count(*at), count)
     return _circuit_step(facts, count, at, lines)
@@ -638,25 +638,25 @@ def _in_sequence(
     inputs: int,
     activation: tuple[str, ...],
     lines: Sequence[str],
-) -> Iterator[Step]:
+) -> Iterator[ModelStep]:
     shown = count if count <= _MOST_IN_SEQUENCE else 1
     for number in range(shown):
-        yield Step("linear", (inputs,), activation, facts.count(f"module.middle.maps.{number}."))
+        yield ModelStep("linear", (inputs,), activation, facts.count(f"module.middle.maps.{number}."))
         yield _one_or_mlp(facts, spec, 1, (f"module.middle.circuits.{number}.",), lines)
     if shown < count:
         rest = range(shown, count)
         names = [f"module.middle.{kind}.{number}." for kind in ("maps", "circuits") for number in rest]
         outputs = facts.outputs(inputs)
         said = f"{count - shown} more, each a linear map and a circuit, as the first"
-        yield Step("…", (outputs,), (said,), facts.count(*names), "quantum")
+        yield ModelStep("…", (outputs,), (said,), facts.count(*names), "quantum")
 
 
 def _parts_in_sequence(
     facts: ModelFacts, own: Sequence[PartSizes], activation: tuple[str, ...], lines: Sequence[str]
-) -> Iterator[Step]:
+) -> Iterator[ModelStep]:
     """The parts of one circuit, one after the other."""
     for number, part in enumerate(own):
-        yield Step("linear", (part.inputs,), activation, facts.count(f"module.middle.maps.{number}."))
+        yield ModelStep("linear", (part.inputs,), activation, facts.count(f"module.middle.maps.{number}."))
         yield replace(
             _circuit_step(facts, 1, (), lines),
             title=f"quantum layer, part {number + 1} of {len(own)}",
@@ -669,7 +669,7 @@ def _features(facts: ModelFacts, spec: FeaturesSpec) -> ModelDiagram:
     """A frozen circuit, and a head that is fitted on what it gives."""
     values = facts.steps * facts.features + facts.static
     rows = "all values of the window" + (" and the static features" if facts.static else "") + " in a row"
-    steps = [_window(facts), Step("flatten", (values,), (rows,), kind="fixed")]
+    steps = [_window(facts), ModelStep("flatten", (values,), (rows,), kind="fixed")]
     links: tuple[Link, ...] = ()
     wide, has_middle = values, facts.config.quantum is not None or spec.middle is not None
     if has_middle:
@@ -680,7 +680,7 @@ def _features(facts: ModelFacts, spec: FeaturesSpec) -> ModelDiagram:
             "last": f"the newest {inputs} values, each standardised",
             "none": "the values as they are",
         }
-        steps.append(Step("projection", (inputs,), (words[spec.projection],), kind="fixed"))
+        steps.append(ModelStep("projection", (inputs,), (words[spec.projection],), kind="fixed"))
         if facts.config.quantum is not None:
             if (angles := _angles_step(facts)) is not None:
                 said = angles.lines[0].replace("x", f"{spec.bandwidth:g} x", 1)
@@ -694,12 +694,12 @@ def _features(facts: ModelFacts, spec: FeaturesSpec) -> ModelDiagram:
             wide = spec.middle.outputs
         if spec.include_inputs:
             wide += values
-            steps.append(Step("values appended", (wide,), kind="fixed"))
+            steps.append(ModelStep("values appended", (wide,), kind="fixed"))
             links = (Link(1, len(steps) - 1, "the window itself"),)
     data = facts.config.data
     shape = (data.horizon, len(data.targets))
     head = _fitted_head(facts, spec, wide)
-    steps.append(Step(f"{spec.head.kind} head", shape, (head[0],), head[1]))
+    steps.append(ModelStep(f"{spec.head.kind} head", shape, (head[0],), head[1]))
     beside = (
         (1, "static features", f"{facts.names(data.static)}\nB × {facts.static}") if facts.static else None
     )
@@ -724,7 +724,9 @@ def _own(facts: ModelFacts) -> ModelDiagram:
         half = MOST_STAGES // 2
         hidden = steps[half:-half]
         known = [each.weights for each in hidden if each.weights is not None]
-        between = Step("…", hidden[-1].shape, (f"{len(hidden)} more modules",), sum(known) if known else None)
+        between = ModelStep(
+            "…", hidden[-1].shape, (f"{len(hidden)} more modules",), sum(known) if known else None
+        )
         steps = [*steps[:half], between, *steps[-half:]]
     total = facts.parameters or None
     return ModelDiagram(
@@ -737,10 +739,10 @@ def _own(facts: ModelFacts) -> ModelDiagram:
     )
 
 
-def _own_step(facts: ModelFacts, stage: Stage) -> Step:
+def _own_step(facts: ModelFacts, stage: SeenModule) -> ModelStep:
     shape = tuple(stage.shape)
     if stage.kind in _CIRCUITS and facts.circuit is not None and facts.config.quantum is not None:
         count = math.prod(shape[:-1]) if stage.kind == "GateCircuits" else 1
         made = _circuit_step(facts, count, (f"module.{stage.name}.",), (stage.name, *_scaled_lines(facts)))
         return replace(made, shape=shape)
-    return Step(stage.kind, shape, (stage.name,) if stage.name else (), stage.parameters)
+    return ModelStep(stage.kind, shape, (stage.name,) if stage.name else (), stage.parameters)

@@ -171,7 +171,7 @@ def run_page(folder: RunFolder, record: RunRecord | WalkRecord) -> Page:
     marks += [f"made {record.created[:10]}"] if record.created else []
     sections = [build_section(title, partial(build, material)) for title, build in SECTIONS.items()]
     kind = "Walk-forward" if walk else "Run"
-    return Page(record.run, kind, say_verdict(material), sections, material.caveat, marks)
+    return Page(record.run, kind, say_run_verdict(material), sections, material.caveat, marks)
 
 
 def build_section(title: str, build: Callable[[], Iterable[Part]]) -> Section:
@@ -188,7 +188,7 @@ def build_section(title: str, build: Callable[[], Iterable[Part]]) -> Section:
 _DAMAGED = "This part of the folder does not hold what qhq writes"
 
 
-def say_verdict(material: Material) -> str:
+def say_run_verdict(material: Material) -> str:
     """The model's error beside that of its task's baseline, or why there is none."""
     record, tested = material.record, material.tested
     if record.status == FAILED:

@@ -16,7 +16,7 @@ from qiskit.circuit import ParameterExpression
 
 from qhq.ansatz.program import Ansatz
 from qhq.runs.landscape import Landscape
-from qhq.runs.record import Angles
+from qhq.runs.record import AngleCounts
 from qhq.training.traces import OUTPUTS
 
 PARTS = ("encoder", "circuit", "head")
@@ -100,7 +100,7 @@ def _draw_outputs(axes: Axes, history: pd.DataFrame) -> None:
 
 
 @dataclass(frozen=True)
-class Rotation:
+class TrainedAngle:
     """A trained angle: its place among the weights, the gate that it turns, and its value in radians."""
 
     number: int
@@ -108,7 +108,7 @@ class Rotation:
     angle: float
 
 
-def rotations_of(ansatz: Ansatz, weights: Sequence[float]) -> list[Rotation]:
+def rotations_of(ansatz: Ansatz, weights: Sequence[float]) -> list[TrainedAngle]:
     """Trained weights with the gates that they are in; of several circuits of one ansatz, all of them."""
     gates: dict[str, str] = {}
     for step in ansatz.circuit.data:
@@ -118,7 +118,7 @@ def rotations_of(ansatz: Ansatz, weights: Sequence[float]) -> list[Rotation]:
                     gates.setdefault(parameter.name, step.operation.name.upper())
     names = [gates.get(each.name, "?") for each in ansatz.weights]
     return [
-        Rotation(number, names[number % len(names)], float(value)) for number, value in enumerate(weights)
+        TrainedAngle(number, names[number % len(names)], float(value)) for number, value in enumerate(weights)
     ]
 
 
@@ -128,7 +128,7 @@ _MOST_INPUTS = 6
 _GATES = {"RX": "tab:orange", "RY": "tab:blue", "RZ": "tab:green"}
 
 
-def draw_circles(angles: Angles | None, rotations: Sequence[Rotation]) -> Figure:
+def draw_circles(angles: AngleCounts | None, rotations: Sequence[TrainedAngle]) -> Figure:
     """Angles on the circle: how data are spread on it on the left, and the trained weights on the right.
 
     Seen along the axis of a rotation: RY by an angle carries the state up (|0>) to that angle, so that |1> is
@@ -161,7 +161,7 @@ def _circle(figure: Figure, count: int, place: int, title: str) -> Axes:
     return axes
 
 
-def _draw_data_angles(axes: Axes, angles: Angles) -> None:
+def _draw_data_angles(axes: Axes, angles: AngleCounts) -> None:
     counts = np.asarray(angles.counts, dtype=np.float64)
     bins = counts.shape[1]
     edges = np.linspace(-np.pi, np.pi, bins + 1)
@@ -178,7 +178,7 @@ def _draw_data_angles(axes: Axes, angles: Angles) -> None:
     axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.06), ncols=3, frameon=False)
 
 
-def _draw_rotations(axes: Axes, rotations: Sequence[Rotation]) -> None:
+def _draw_rotations(axes: Axes, rotations: Sequence[TrainedAngle]) -> None:
     # Each on a ring of its own, the first innermost: angles that are near each other stay apart.
     rings = np.linspace(0.35, 1.0, len(rotations)) if len(rotations) > 1 else np.ones(1)
     axes.plot(np.linspace(0, 2 * np.pi, 200), np.ones(200), color="#888888", linewidth=0.9)

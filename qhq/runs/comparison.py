@@ -17,7 +17,7 @@ from typing import Any
 
 from qhq.errors import ConfigError, nearest
 from qhq.files import Json
-from qhq.runs.measures import Errors, Metrics
+from qhq.runs.measures import Errors, MetricsRecord
 from qhq.runs.record import RunRecord
 from qhq.runs.run_folder import RunFolder
 from qhq.runs.schema import MOST, OTHER_RUN
@@ -33,7 +33,7 @@ def run_summary(record: RunRecord) -> Row:
 
     ``part`` says which split the errors are of: the test split; of a trial of a sweep, the validation split.
     """
-    metrics, quantum = record.metrics or Metrics(), record.quantum
+    metrics, quantum = record.metrics or MetricsRecord(), record.quantum
     own, naive = _errors(metrics)
     return {
         "run": record.run,
@@ -55,7 +55,7 @@ def run_summary(record: RunRecord) -> Row:
     }
 
 
-def _errors(metrics: Metrics) -> tuple[Errors, Errors]:
+def _errors(metrics: MetricsRecord) -> tuple[Errors, Errors]:
     """Those of the model and of the last value, on the split that a run was judged on."""
     if metrics.split == "test":
         return metrics.test or Errors(), metrics.naive or Errors()
@@ -72,7 +72,7 @@ def run_terms(record: RunRecord) -> Row:
     Raises:
         ConfigError: If the design is damaged.
     """
-    metrics, asked = record.metrics or Metrics(), _mapping(record, "data")
+    metrics, asked = record.metrics or MetricsRecord(), _mapping(record, "data")
     naive = _errors(metrics)[1]
     span = record.data.test if metrics.split == "test" else record.data.validation
     terms = {
@@ -109,7 +109,7 @@ def _say_terms(terms: Mapping[str, Any]) -> str:
     return said + ("" if terms["windows"] is None else f", {terms['windows']} windows")
 
 
-def run_skill(metrics: Metrics, forecast: str = "test") -> float | None:
+def run_skill(metrics: MetricsRecord, forecast: str = "test") -> float | None:
     """Skill of one of a run's forecasts: 1 - MAE / MAE of the last value, averaged over symbols.
 
     Runs of earlier versions have that of errors pooled over all symbols, in which the dearest decides; where

@@ -41,7 +41,7 @@ class FittedIntervals(Record):
     level: Number
 
 
-class Intervals(Record):
+class KeptIntervals(Record):
     """Prediction intervals: what they were fitted to, and how often they held what came.
 
     ``levels`` are others, of a run whose head was fitted to what a backend gave.
@@ -71,7 +71,7 @@ class Distribution(Record):
     verdict: str | None = None
 
 
-class OptionMetrics(Record):
+class OptionMetricsRecord(Record):
     """Errors over the strike by forecast, each forecast a key of its own, and the same by underlying."""
 
     __pydantic_extra__: dict[str, OptionErrors] = Field(init=False)
@@ -90,7 +90,7 @@ class Ratios(Record):
     rmse: Number | None = None
 
 
-class Metrics(Record):
+class MetricsRecord(Record):
     """Errors on the test split; of a trial of a sweep, which does not look at it, on the validation split.
 
     Attributes:
@@ -115,8 +115,8 @@ class Metrics(Record):
     mape_reason: Text | None = None
     detail: Json | None = None
     histogram: Json | None = None
-    options: OptionMetrics | None = None
-    intervals: Intervals | None = None
+    options: OptionMetricsRecord | None = None
+    intervals: KeptIntervals | None = None
     distribution: Distribution | None = None
 
     @model_validator(mode="after")
@@ -131,7 +131,7 @@ class Metrics(Record):
         return "validation" if self.test is None and self.validation is not None else "test"
 
 
-class TestMetrics(Metrics):
+class TestMetrics(MetricsRecord):
     """Metrics of a run that looked at its test split."""
 
     test: Errors

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from qhq.errors import ConfigError
 from qhq.files import Json
-from qhq.runs.measures import Errors, Metrics, Ratios, TestMetrics, check_baseline
+from qhq.runs.measures import Errors, MetricsRecord, Ratios, TestMetrics, check_baseline
 from qhq.runs.schema import LAST_VALUE, OTHER_RUN, Count, Day, Number, Record, Text
 
 
@@ -72,7 +72,7 @@ class Quantum(Record):
     parity_max_abs: Number | None = None
 
 
-class Stage(Record):
+class SeenModule(Record):
     """A module of a model of one's own as it was seen at work: name, class, output's shape without B.
 
     ``parameters`` are its own; None in a run of an earlier version.
@@ -84,7 +84,7 @@ class Stage(Record):
     parameters: Count | None = None
 
 
-class Span(Record):
+class SplitSpan(Record):
     """Windows of a split, and the first and last date of their targets."""
 
     windows: Count | None = None
@@ -92,7 +92,7 @@ class Span(Record):
     last: Day = Field(alias="to")
 
 
-class Quarantine(Record):
+class QuarantineCount(Record):
     """How many of a file's rows were set aside."""
 
     rows: Count = 0
@@ -108,10 +108,10 @@ class Data(Record):
     fingerprint: Text | None = None
     first: Day | None = None
     last: Day | None = None
-    train: Span | None = None
-    validation: Span | None = None
-    test: Span | None = None
-    quarantine: Quarantine | None = None
+    train: SplitSpan | None = None
+    validation: SplitSpan | None = None
+    test: SplitSpan | None = None
+    quarantine: QuarantineCount | None = None
     called: dict[Text, Text] = {}
 
 
@@ -176,7 +176,7 @@ class CollapseRecord(Record):
     message: str
 
 
-class Angles(Record):
+class AngleCounts(Record):
     """Angles at which the circuit is run with the kept weights, of some windows of the validation split.
 
     Attributes:
@@ -233,7 +233,7 @@ class _Trained(Sourced):
     finished: Text | None = None
     epochs: Count | None = None
     seconds: dict[Text, Number] = {}
-    metrics: Metrics | None = None
+    metrics: MetricsRecord | None = None
     collapse: CollapseRecord | None = None
     verdict: str | None = None
     error: str | None = None
@@ -368,14 +368,14 @@ class RunRecord(_Trained):
     quantum: Quantum | None
     parameters: dict[Text, Count] = {}
     module: Text | None = None
-    stages: list[Stage] | None = None
+    stages: list[SeenModule] | None = None
     best_epoch: Count | None = None
     validation_loss: Number | None = None
     validation: Validation | None = None
     relative: Ratios | None = None
     validation_losses: DateLosses | None = None
     doctor: DoctorRecord | None = None
-    angles: Angles | None = None
+    angles: AngleCounts | None = None
     head: HeadFit | None = None
     device: DeviceUse | None = None
     finetuned: Refit | None = None

@@ -271,7 +271,7 @@ class Width(Record):
     chosen: bool
 
 
-class Pair(Record):
+class PairRecord(Record):
     """A test, as `qhq.evaluation.significance.Comparison` has it, and what it shows."""
 
     first: Text
@@ -343,7 +343,7 @@ class AblationRecord(StudyRecord):
     family: list[Rival] = []
     earns_place: bool | None = None
     not_beaten: list[Text] = []
-    pairs: list[Pair] = []
+    pairs: list[PairRecord] = []
     seed_mae: dict[Text, list[Number]] = {}
     seed_skill: dict[Text, list[Number | None]] = {}
     seed_loss: dict[Text, list[Number]] = {}

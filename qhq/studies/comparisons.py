@@ -18,7 +18,14 @@ import numpy as np
 
 from qhq.data.panel import FloatArray
 from qhq.evaluation.bootstrap import Median, paired_interval
-from qhq.evaluation.significance import SIGNIFICANCE, Comparison, Verdict, compare, read_verdict, say_p_value
+from qhq.evaluation.significance import (
+    SIGNIFICANCE,
+    Comparison,
+    Verdict,
+    compare_pairs,
+    read_verdict,
+    say_p_value,
+)
 from qhq.files import Json
 
 Measured = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -53,7 +60,7 @@ def compare_all(
         for name in losses
         if name != rival and name not in rivals[:place]
     ]
-    return compare(losses, horizon, pairs, family)
+    return compare_pairs(losses, horizon, pairs, family)
 
 
 def mean_losses(measured: Sequence[Mapping[str, Any]]) -> FloatArray:

@@ -21,7 +21,7 @@ from qhq.backends.backend import BackendSpec
 from qhq.backends.registry import find_backend
 from qhq.data.panel import FloatArray
 from qhq.errors import ConfigError
-from qhq.evaluation.significance import compare
+from qhq.evaluation.significance import compare_pairs
 from qhq.experiment.evaluate import WindowForecasts, sampling_error
 from qhq.runs.evaluation_record import RefusedMethod
 from qhq.runs.looks import add_look
@@ -271,7 +271,7 @@ def _ranked(study: NoiseStudy, done: Mapping[str, Values], shots: int | None) ->
     for name, found in cells.items():
         losses[name] = np.mean([each["losses"] for each in found], axis=0)
     family = [(name, "none") for name in cells if name != "none"]
-    tests = {each.first: each for each in compare(losses, horizon, family=family)} if family else {}
+    tests = {each.first: each for each in compare_pairs(losses, horizon, family=family)} if family else {}
     assert exact.expectations is not None
     rows: list[MitigationRow] = []
     for name, found in cells.items():

@@ -15,8 +15,8 @@ from qhq.evaluation.baselines.persistence import in_sample_naive_mae, last_value
 from qhq.evaluation.losses import date_losses, loss_unit
 from qhq.evaluation.significance import (
     Comparison,
-    compare,
     compare_groups,
+    compare_pairs,
     diebold_mariano,
 )
 from tests.evaluation.panels import option_windows, random_walks, stock_windows
@@ -54,7 +54,7 @@ def test_what_cannot_be_tested_is_said(first, horizon, reason):
     with pytest.raises(DataError, match=reason):
         diebold_mariano(first, second, horizon)
     if first.ndim == 1:
-        (found,) = compare({"a": first, "b": second}, horizon)
+        (found,) = compare_pairs({"a": first, "b": second}, horizon)
         assert (found.statistic, found.p_value, found.adjusted) == (None, None, None)
         assert found.verdict() == "not tested"
 
@@ -70,7 +70,7 @@ FAMILY = [("a", "b"), ("a", "c")]
 
 def test_pairs_of_the_family_are_adjusted_by_holm_and_others_are_exploratory():
     losses = make_losses()
-    found = compare(losses, 1, combinations(losses, 2), FAMILY)
+    found = compare_pairs(losses, 1, combinations(losses, 2), FAMILY)
     assert [(each.first, each.second) for each in found] == [("a", "b"), ("a", "c"), ("b", "c")]
     expected = multipletests([each.p_value for each in found[:2]], method="holm")[1]
     assert_allclose([each.adjusted for each in found[:2]], expected, atol=1e-15)
@@ -91,14 +91,14 @@ def test_holm_is_that_of_statsmodels_in_any_order_and_with_ties():
         losses = {str(each): rng.normal(1 + 0.05 * each, 0.3, 60) ** 2 for each in range(count + 1)}
         losses["copy"] = losses["1"]
         family = [("0", name) for name in losses if name != "0"]
-        found = compare(losses, 1, family, family)
+        found = compare_pairs(losses, 1, family, family)
         expected = multipletests([each.p_value for each in found], method="holm")[1]
         assert_allclose([each.adjusted for each in found], expected, rtol=1e-14)
 
 
 def test_an_exploratory_pair_has_no_verdict_however_small_its_p_value():
     losses = {"a": np.zeros(60), "b": np.random.default_rng(0).exponential(size=60)}
-    (found,) = compare(losses, 1)
+    (found,) = compare_pairs(losses, 1)
     assert found.p_value < 1e-4
     assert (found.exploratory, found.verdict(), found.suggests()) == (True, "not shown", "better")
 
@@ -106,8 +106,8 @@ def test_an_exploratory_pair_has_no_verdict_however_small_its_p_value():
 def test_what_cannot_be_tested_costs_the_family_nothing():
     losses = make_losses()
     losses["same"] = losses["a"]
-    alone = compare(losses, 1, family=FAMILY[:1])
-    both = compare(losses, 1, family=[*FAMILY[:1], ("a", "same")])
+    alone = compare_pairs(losses, 1, family=FAMILY[:1])
+    both = compare_pairs(losses, 1, family=[*FAMILY[:1], ("a", "same")])
     assert both[0] == alone[0]
     assert both[1].verdict() == "not tested"
 
@@ -115,11 +115,11 @@ def test_what_cannot_be_tested_costs_the_family_nothing():
 def test_a_family_is_small_and_among_the_pairs():
     losses = make_losses()
     with pytest.raises(DataError, match="name forecasts. Got 'd'"):
-        compare(losses, 1, [("a", "d")])
+        compare_pairs(losses, 1, [("a", "d")])
     with pytest.raises(DataError, match=r"among the pairs. Got \('a', 'c'\)"):
-        compare(losses, 1, [("a", "b")], FAMILY)
+        compare_pairs(losses, 1, [("a", "b")], FAMILY)
     with pytest.raises(DataError, match="at most 5 pairs. Got 6"):
-        compare(losses, 1, family=[("a", each) for each in "bcdefg"])
+        compare_pairs(losses, 1, family=[("a", each) for each in "bcdefg"])
 
 
 def test_over_a_family_of_equal_forecasts_few_tables_call_any_unequal():
@@ -127,7 +127,7 @@ def test_over_a_family_of_equal_forecasts_few_tables_call_any_unequal():
     calls = 0
     for _ in range(repeats):
         losses = dict(zip("abcd", rng.exponential(size=(4, 60)), strict=True))
-        found = compare(losses, 1, family=[("a", each) for each in "bcd"])
+        found = compare_pairs(losses, 1, family=[("a", each) for each in "bcd"])
         calls += any(each.verdict() != "not shown" for each in found)
     assert calls <= binom.ppf(1 - 1e-3, repeats, 0.05)
 
@@ -139,7 +139,7 @@ def test_what_is_detectable_is_found_four_times_in_five():
     sizes = []
     for _ in range(20):
         losses = {name: rng.exponential(size=count) for name in "ab"}
-        sizes.append(compare(losses, 1, family=[("a", "b")])[0].detectable)
+        sizes.append(compare_pairs(losses, 1, family=[("a", "b")])[0].detectable)
     for _ in range(repeats):
         losses = {"a": rng.exponential(size=count) - np.median(sizes), "b": rng.exponential(size=count)}
         statistic, p_value = diebold_mariano(losses["a"], losses["b"])
@@ -151,10 +151,10 @@ def test_what_is_detectable_is_found_four_times_in_five():
 def test_so_many_dates_would_show_what_was_seen():
     rng = np.random.default_rng(1)
     first, second = rng.exponential(size=(2, 80))
-    found = compare({"a": first, "b": second}, 1, family=[("a", "b")])[0]
+    found = compare_pairs({"a": first, "b": second}, 1, family=[("a", "b")])[0]
     assert found.verdict() == "not shown"
     assert_allclose(found.dates_needed, 80 * (found.detectable / found.gain) ** 2, atol=1.0)
-    equal = compare({"a": np.tile([1.0, 2.0], 20), "b": np.tile([2.0, 1.0], 20)}, 1)[0]
+    equal = compare_pairs({"a": np.tile([1.0, 2.0], 20), "b": np.tile([2.0, 1.0], 20)}, 1)[0]
     assert (equal.gain, equal.dates_needed) == (0.0, None)
 
 
@@ -167,7 +167,7 @@ def test_a_forecast_good_for_one_group_and_bad_for_another_is_found_in_the_group
     assert (found.tested, found.better, found.worse) == (3, ("up",), ("down",))
     together = {name: np.mean([losses[key][place] for key in ("up", "down")], axis=0)
                 for place, name in enumerate("ab")}  # fmt: skip
-    assert compare(together, 1, family=[("a", "b")])[0].verdict() == "not shown"
+    assert compare_pairs(together, 1, family=[("a", "b")])[0].verdict() == "not shown"
     assert compare_groups({"short": losses["short"]}, 1).p_value is None
 
 
@@ -182,7 +182,7 @@ def test_equal_forecasts_differ_in_few_sets_of_groups_that_move_together():
 
 
 def test_a_forecast_that_never_errs_leaves_no_gain_to_tell():
-    found = compare({"a": np.arange(20.0) % 3, "b": np.zeros(20)}, 1, family=[("a", "b")])[0]
+    found = compare_pairs({"a": np.arange(20.0) % 3, "b": np.zeros(20)}, 1, family=[("a", "b")])[0]
     assert (found.gain, found.verdict()) == (None, "worse")
 
 
@@ -215,7 +215,9 @@ def test_a_symbol_that_stands_there_twice_gives_no_more_evidence():
         errors = np.tile(noise, (len(windows) // len(alone), 1, 1))
         forecasts = {"naive": last_value(windows), "model": windows.targets + errors}
         unit = np.ones(len(windows))
-        found.append(compare({name: date_losses(windows, each, unit) for name, each in forecasts.items()}, 1))
+        found.append(
+            compare_pairs({name: date_losses(windows, each, unit) for name, each in forecasts.items()}, 1)
+        )
     assert_allclose(found[1][0].p_value, found[0][0].p_value)
     assert found[0][0].dates == found[1][0].dates == len(alone)
 

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from qhq.errors import ConfigError
 from qhq.progress import Views, open_training
-from qhq.progress.curves import Curve, draw_curves
+from qhq.progress.curves import LossCurve, draw_curves
 from qhq.training.loop import EpochRecord, TrainingState
 
 LOSSES = st.lists(st.floats(allow_nan=True, allow_infinity=True, width=32), min_size=1, max_size=30)
 
 
-def curve(name: str, values: list[float]) -> Curve:
-    return Curve(name, list(enumerate(values, 1)))
+def curve(name: str, values: list[float]) -> LossCurve:
+    return LossCurve(name, list(enumerate(values, 1)))
 
 
 @given(LOSSES, LOSSES, st.integers(1, 120), st.integers(0, 20), st.booleans())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from qhq.data.panel import describe_panel
-from qhq.report.data_figures import Frame, _ratio, draw_smile, draw_stock, draw_underlying, latest_day
+from qhq.report.data_figures import Surroundings, _ratio, draw_smile, draw_stock, draw_underlying, latest_day
 from tests.data.test_panel import options, stocks
 
 SPANS = {
@@ -18,7 +18,7 @@ SPANS = {
 def test_the_chart_of_a_stock_shows_both_kinds_of_splits_and_gaps():
     panel = stocks()
     facts = describe_panel(panel)[0]
-    figure = draw_stock(panel, Frame(facts, SPANS), "close")
+    figure = draw_stock(panel, Surroundings(facts, SPANS), "close")
     (axes,) = figure.axes
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["train", "test", "gap", "split"]
     assert [text.get_text() for text in axes.texts] == ["2:1"]
@@ -30,7 +30,7 @@ def test_the_chart_of_a_stock_shows_both_kinds_of_splits_and_gaps():
 def test_a_wide_range_is_logarithmic_and_nothing_to_tell_has_no_legend():
     panel = stocks()
     facts = describe_panel(panel)[1] | {"gaps": []}
-    figure = draw_stock(panel, Frame(facts, {}), "close")
+    figure = draw_stock(panel, Surroundings(facts, {}), "close")
     assert figure.axes[0].get_yscale() == "log"
     assert not figure.legends
 
@@ -38,11 +38,13 @@ def test_a_wide_range_is_logarithmic_and_nothing_to_tell_has_no_legend():
 def test_the_chart_of_an_underlying_counts_quotes():
     panel = options()
     apple, amd = describe_panel(panel)
-    spot, count = draw_underlying(panel, Frame(apple, {})).axes
+    spot, count = draw_underlying(panel, Surroundings(apple, {})).axes
     np.testing.assert_allclose(spot.lines[0].get_ydata(), [195, 195])
     np.testing.assert_allclose(count.lines[0].get_ydata(), [4, 4])
     assert [label.get_text() for label in count.get_xticklabels()] == ["2026-11-19", "2026-11-20"]
-    np.testing.assert_allclose(draw_underlying(panel, Frame(amd, {})).axes[1].lines[0].get_ydata(), [0])
+    np.testing.assert_allclose(
+        draw_underlying(panel, Surroundings(amd, {})).axes[1].lines[0].get_ydata(), [0]
+    )
 
 
 def test_a_smile_has_a_line_for_each_expiry_and_right_and_names_its_quotes():

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from qhq.report.training_figures import draw_circles, draw_history, rotations_of
-from qhq.runs.record import Angles
+from qhq.runs.record import AngleCounts
 from tests.ansatz.circuits import built
 
 EARLIER = {
@@ -46,8 +46,8 @@ def test_trained_angles_stand_where_they_are_on_the_circle():
 
 
 def test_the_circle_of_the_data_has_a_line_for_each_input_or_one_for_many():
-    few = Angles(windows=4, counts=[[1, 3, 0, 0], [4, 0, 0, 0]])
-    many = Angles(windows=4, counts=[[1, 3, 0, 0]] * 12)
+    few = AngleCounts(windows=4, counts=[[1, 3, 0, 0], [4, 0, 0, 0]])
+    many = AngleCounts(windows=4, counts=[[1, 3, 0, 0]] * 12)
     for angles, names in ((few, ["input 0", "input 1"]), (many, ["all 12 inputs"])):
         figure = draw_circles(angles, [])
         assert titles(figure) == ["Angles of the data"]

@@ -46,7 +46,7 @@ from qhq.studies.ablation.verdict import (
     compare_variants,
     judge_place,
     mostly_alive,
-    say_verdict,
+    say_ablation_verdict,
     table_rows,
 )
 from qhq.studies.runner import LocalWorkers, Runner, StudyEvents
@@ -207,7 +207,7 @@ def judged(cells: dict, task_baseline: str = "last_value") -> tuple[list, str]:
     comparisons = compare_variants(cells, 1, rivals, always)
     rows = table_rows(cells, comparisons, always, rivals.roles, compare_by_other_losses(cells, 1))
     place = judge_place(cells, comparisons, rivals, alive=mostly_alive(rows[0]))
-    verdict = say_verdict(rows, place, rivals, "qlike")
+    verdict = say_ablation_verdict(rows, place, rivals, "qlike")
     assert place.earned == ("and earns its place" in verdict)
     return rows, verdict
 

@@ -36,7 +36,7 @@ _FLIPS = "measurement_flips."
 
 
 @dataclass(frozen=True)
-class Item:
+class CircuitResult:
     """What one circuit of a job measured: arrays by name, registers of shape (*shape, shots, bits)."""
 
     arrays: dict[str, NDArray[Any]]
@@ -75,7 +75,7 @@ class Estimates:
 
     values: FloatArray
     stds: FloatArray
-    items: tuple[Item, ...]
+    items: tuple[CircuitResult, ...]
     settings: int
     tags: tuple[str, ...]
 
@@ -137,7 +137,7 @@ def _check_shots(found: Estimates, spec: IBMSpec, rows: int) -> None:
             raise _wrong(f"{got:g} shots of {what} of the {spec.shots} that were asked for")
 
 
-def _check_readout(item: Item, num_qubits: int, qubits: Sequence[int]) -> None:
+def _check_readout(item: CircuitResult, num_qubits: int, qubits: Sequence[int]) -> None:
     """The circuit that learns the readout errors prepares 0 and flips on purpose: undone, most bits are 0."""
     for name, bits in item.registers.items():
         flips = item.arrays.get(_FLIPS + name)

@@ -41,7 +41,7 @@ from requests.adapters import HTTPAdapter
 from requests.exceptions import JSONDecodeError, TooManyRedirects
 
 from qhq.backends.ibm.account import Account
-from qhq.backends.ibm.results import Estimates, Item
+from qhq.backends.ibm.results import CircuitResult, Estimates
 from qhq.backends.ibm.waiting import FailureKind, ServiceError, redact
 
 # How long a connection, and then each piece of a reply, may take.
@@ -330,7 +330,9 @@ def decode(raw: str) -> Estimates:
             return Estimates(
                 values=np.asarray(data.evs, dtype=np.float64).T,
                 stds=np.asarray(data.stds, dtype=np.float64).T,
-                items=tuple(Item({str(key): value for key, value in each.items()}) for each in program),
+                items=tuple(
+                    CircuitResult({str(key): value for key, value in each.items()}) for each in program
+                ),
                 settings=len(asked["param_basis_pairs"]),
                 tags=tuple(content["post_processor"]["options"]["environment"]["job_tags"]),
             )

@@ -96,10 +96,10 @@ def examine(
     """
     arguments = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     signs = read_signs(model, arguments, targets, background or Background(), thorough=thorough)
-    return diagnose(finding for check in CHECKS.values() for finding in check(signs))
+    return sort_findings(finding for check in CHECKS.values() for finding in check(signs))
 
 
-def diagnose(findings: Iterable[Finding]) -> Diagnosis:
+def sort_findings(findings: Iterable[Finding]) -> Diagnosis:
     """Sort findings by gravity; what an error explains is reported as info, with the name of its cause."""
     found = list(findings)
     errors = [each.code for each in found if each.severity == "error"]

@@ -21,7 +21,7 @@ from qiskit.quantum_info import PTM, Operator
 
 from qhq.engine.compile.definitions import is_parametric
 from qhq.engine.compile.lowering import lower
-from qhq.engine.density.kernels import BLOCK_COLUMNS, ROW_STARTS, Block, Sweep
+from qhq.engine.density.kernels import BLOCK_COLUMNS, ROW_STARTS, BlockColumn, MapSweep
 from qhq.errors import ConfigError
 
 _Matrix = npt.NDArray[np.float64]
@@ -82,7 +82,7 @@ class CompiledSweep:
         signs: Its sign.
     """
 
-    sweep: Sweep
+    sweep: MapSweep
     angles: npt.NDArray[np.int64]
     signs: _Matrix
 
@@ -357,9 +357,9 @@ def _flatten(blocks: Sequence[_Pair], product: Mapping[int, _Run], qubits: int) 
     starts = np.zeros((len(blocks), 2, ROW_STARTS), np.int64)
     columns, values, count = [np.zeros(0, np.int64)], [np.zeros(0)], 0
     for k, block in enumerate(blocks):
-        rows[k, [Block.QUBIT_A, Block.QUBIT_B]] = block.qubits
-        rows[k, [Block.RUN_A, Block.RUN_B]] = place(block.runs[0]), place(block.runs[1])
-        rows[k, Block.MATRIX] = k
+        rows[k, [BlockColumn.QUBIT_A, BlockColumn.QUBIT_B]] = block.qubits
+        rows[k, [BlockColumn.RUN_A, BlockColumn.RUN_B]] = place(block.runs[0]), place(block.runs[1])
+        rows[k, BlockColumn.MATRIX] = k
         # The transpose is stored, too: by rows both ways, the kernel adds up in registers and never scatters.
         for side, matrix in enumerate((block.matrix, block.matrix.T)):
             row, column = np.nonzero(matrix)
@@ -367,7 +367,7 @@ def _flatten(blocks: Sequence[_Pair], product: Mapping[int, _Run], qubits: int) 
             columns.append(column)
             values.append(matrix[row, column])
             count += len(row)
-    sweep = Sweep(
+    sweep = MapSweep(
         qubits=qubits,
         product=np.array(firsts, np.int64),
         blocks=rows,

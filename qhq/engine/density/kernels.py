@@ -33,7 +33,7 @@ _PULLED, _KEPT, _TURNED, SCRATCH_ROWS = 16, 32, 48, 64
 what was kept of the way forwards, and that through one of the two runs."""
 
 
-class Block(IntEnum):
+class BlockColumn(IntEnum):
     """Columns of ``Sweep.blocks``."""
 
     QUBIT_A = 0
@@ -43,12 +43,12 @@ class Block(IntEnum):
     MATRIX = 4
 
 
-BLOCK_COLUMNS = len(Block)
+BLOCK_COLUMNS = len(BlockColumn)
 ROW_STARTS = 17
 """Numbers of ``Sweep.starts`` that a sparse matrix of 16 rows takes."""
 
 
-class Sweep(NamedTuple):
+class MapSweep(NamedTuple):
     """Linear maps in order, on vectors of 4^n rows.
 
     Attributes:
@@ -164,13 +164,13 @@ def _insert_digit(index: int, qubit: int) -> int:
 @inner
 def _corner(k: int, block: Integers) -> int:
     """The k-th index whose digits at the block's qubits are I."""
-    a, b = block[Block.QUBIT_A], block[Block.QUBIT_B]
+    a, b = block[BlockColumn.QUBIT_A], block[BlockColumn.QUBIT_B]
     # The lower qubit first: the place of the higher one counts the digit that is there by then.
     return _insert_digit(_insert_digit(k, min(a, b)), max(a, b))
 
 
 @inner
-def _multiply_sparse(sweep: Sweep, first: int, x: Numbers, y: Numbers, to: Any) -> None:
+def _multiply_sparse(sweep: MapSweep, first: int, x: Numbers, y: Numbers, to: Any) -> None:
     """``y[start + step i + along j] = sum_c matrix[i + 4 j, c] x[c]`` with ``start, step, along = to``."""
     start, step, along = to
     # Sparse, since a Clifford gate has one entry a row, and a Pauli channel behind it adds none.
@@ -182,16 +182,16 @@ def _multiply_sparse(sweep: Sweep, first: int, x: Numbers, y: Numbers, to: Any) 
 
 
 @inner
-def _place(sweep: Sweep, k: int) -> Any:
+def _place(sweep: MapSweep, k: int) -> Any:
     """The two strides of a block, its runs, and where its sparse matrix starts."""
     block = sweep.blocks[k]
-    step, along = 1 << (2 * block[Block.QUBIT_A]), 1 << (2 * block[Block.QUBIT_B])
-    first = 2 * ROW_STARTS * block[Block.MATRIX]
-    return step, along, block[Block.RUN_A], block[Block.RUN_B], first
+    step, along = 1 << (2 * block[BlockColumn.QUBIT_A]), 1 << (2 * block[BlockColumn.QUBIT_B])
+    first = 2 * ROW_STARTS * block[BlockColumn.MATRIX]
+    return step, along, block[BlockColumn.RUN_A], block[BlockColumn.RUN_B], first
 
 
 @inner
-def _advance(sweep: Sweep, k: int, work: Work, states: Numbers, source: int, target: int) -> None:
+def _advance(sweep: MapSweep, k: int, work: Work, states: Numbers, source: int, target: int) -> None:
     """One block forwards, from the rows at ``source`` to those at ``target``, which may be the same."""
     scratch, matrices = work.scratch, work.matrices
     step, along, run_a, run_b, first = _place(sweep, k)
@@ -236,7 +236,7 @@ def _pull_back(work: Work, run_a: int, run_b: int) -> None:
 
 
 @inner
-def _retreat(sweep: Sweep, k: int, work: Work, states: Numbers, source: int, g: Numbers) -> None:
+def _retreat(sweep: MapSweep, k: int, work: Work, states: Numbers, source: int, g: Numbers) -> None:
     """One block backwards: ``g`` is pulled back, the gradients of the block's runs are added to."""
     scratch = work.scratch
     step, along, run_a, run_b, first = _place(sweep, k)
@@ -268,7 +268,7 @@ def _fix(fixed: Numbers, factor: int, x: Numbers, y: Numbers, starts: Any, strid
 
 
 @inner
-def _build_runs(sweep: Sweep, work: Work) -> None:
+def _build_runs(sweep: MapSweep, work: Work) -> None:
     """Write the matrices of all runs, and what is right of and with each turn."""
     rights, trig = work.rights, work.trig
     for run in range(len(sweep.runs) - 1):
@@ -290,7 +290,7 @@ def _build_runs(sweep: Sweep, work: Work) -> None:
 
 
 @inner
-def _write_slopes(sweep: Sweep, work: Work) -> None:
+def _write_slopes(sweep: MapSweep, work: Work) -> None:
     """Slopes of all turns from the gradients of the runs, which are used up."""
     rights, h = work.rights, work.gradients
     for run in range(len(sweep.runs) - 1):
@@ -323,7 +323,7 @@ def _write_start(work: Work, run: int) -> None:
 
 
 @inner
-def _write_product(sweep: Sweep, work: Work, states: Numbers) -> None:
+def _write_product(sweep: MapSweep, work: Work, states: Numbers) -> None:
     """The product of all qubits' starts."""
     store(states, 0, fill(states, 1.0))
     for qubit in range(sweep.qubits):
@@ -336,7 +336,7 @@ def _write_product(sweep: Sweep, work: Work, states: Numbers) -> None:
 
 
 @inner
-def _product_back(sweep: Sweep, work: Work, states: Numbers, g: Numbers) -> None:
+def _product_back(sweep: MapSweep, work: Work, states: Numbers, g: Numbers) -> None:
     """Gradients of the runs of the start, from ``g`` of the start, which is used up."""
     for qubit in range(sweep.qubits - 1, -1, -1):
         run = sweep.product[qubit]
@@ -358,7 +358,7 @@ def _product_back(sweep: Sweep, work: Work, states: Numbers, g: Numbers) -> None
 
 
 @entry
-def sweep_forward(sweep: Sweep, work: Work, states: Numbers, keep: int) -> None:
+def sweep_forward(sweep: MapSweep, work: Work, states: Numbers, keep: int) -> None:
     """Sweep one tile; vector k goes to slot k of ``states`` if ``keep`` is 1, all to slot 0 if it is 0."""
     _build_runs(sweep, work)
     if len(sweep.product):
@@ -369,7 +369,7 @@ def sweep_forward(sweep: Sweep, work: Work, states: Numbers, keep: int) -> None:
 
 
 @entry
-def sweep_back(sweep: Sweep, work: Work, states: Numbers, g: Numbers) -> None:
+def sweep_back(sweep: MapSweep, work: Work, states: Numbers, g: Numbers) -> None:
     """Pull ``g`` of the last vector back, with all vectors kept; slopes go to ``work.slopes``."""
     # Blocks add to the gradients of their runs, so these start at zero; slopes are written once.
     for k in range(16 * (len(sweep.runs) - 1)):

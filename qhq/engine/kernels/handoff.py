@@ -48,7 +48,7 @@ class State(IntEnum):
     RECALLED = 4  # wanted back in Python
 
 
-WORDS = 8
+MAILBOX_WORDS = 8
 _WORD_BYTES = 8
 # Between two looks at a word, half a microsecond: each look takes the cache line from the other core.
 _PAUSES = 16

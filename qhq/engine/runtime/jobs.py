@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from qhq.engine.compile.tape import Tape
-from qhq.engine.kernels.handoff import WORDS, State, Word
+from qhq.engine.kernels.handoff import MAILBOX_WORDS, State, Word
 from qhq.engine.kernels.interpreter import Buffers, Job, Span, run
 from qhq.engine.kernels.jit import announced
 from qhq.engine.kernels.lanes import ROW_BYTES
@@ -188,9 +188,9 @@ class _Worker:
     def __init__(self, serve: _Serve, idle: list[_Worker]) -> None:
         self._serve, self._idle = serve, idle
         # With whole lines to spare, to start the mailbox on a line of its own wherever NumPy put the array.
-        self._memory = np.zeros(WORDS + 2 * _LINE_WORDS, np.int64)
+        self._memory = np.zeros(MAILBOX_WORDS + 2 * _LINE_WORDS, np.int64)
         skip = -(self._memory.ctypes.data // 8) % _LINE_WORDS
-        self._mailbox = self._memory[skip : skip + WORDS]
+        self._mailbox = self._memory[skip : skip + MAILBOX_WORDS]
         self._mailbox[Word.CLOCK], self._mailbox[Word.SPIN] = time.CLOCK_MONOTONIC, _SPIN_NS
         self.address = self._mailbox.ctypes.data
         self._lock = Lock()

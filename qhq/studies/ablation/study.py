@@ -41,7 +41,7 @@ from qhq.models.spec import ModelSpec
 from qhq.paths import runs_dir
 from qhq.runs.looks import add_look
 from qhq.runs.run_folder import RunFolder, writable
-from qhq.runs.studies import AblationRecord, AblationRow, ControlsRecord, Life, Pair, Rival, Width
+from qhq.runs.studies import AblationRecord, AblationRow, ControlsRecord, Life, PairRecord, Rival, Width
 from qhq.studies.ablation.cells import (
     HYBRID,
     MEANINGS,
@@ -64,7 +64,7 @@ from qhq.studies.ablation.verdict import (
     compare_variants,
     judge_place,
     mostly_alive,
-    say_verdict,
+    say_ablation_verdict,
     table_rows,
     validation_loss,
     with_tuned_mlp,
@@ -230,8 +230,10 @@ def _summary(study: Ablation, found: dict[str, list[Values]]) -> AblationRecord:
         family=[Rival(rival=name, role=role) for name, role in rivals.roles.items()],
         earns_place=place.earned if place.tested else None,
         not_beaten=list(place.others),
-        pairs=[Pair(**vars(each), verdict=call(measured, each, MEANINGS).verdict) for each in comparisons],
-        verdict=say_verdict(rows, place, rivals, loss),
+        pairs=[
+            PairRecord(**vars(each), verdict=call(measured, each, MEANINGS).verdict) for each in comparisons
+        ],
+        verdict=say_ablation_verdict(rows, place, rivals, loss),
         seed_mae={name: [each["mae"] for each in values] for name, values in measured.items()},
         seed_skill={name: [each["skill"] for each in values] for name, values in measured.items()},
         seed_loss={

@@ -26,7 +26,7 @@ import numpy as np
 from qhq.evaluation.baselines.catalogue import BASELINES, title_of
 from qhq.evaluation.bootstrap import median_interval
 from qhq.evaluation.losses import TITLES
-from qhq.evaluation.significance import SIGNIFICANCE, Comparison, compare
+from qhq.evaluation.significance import SIGNIFICANCE, Comparison, compare_pairs
 from qhq.files import Json
 from qhq.runs.schema import LAST_VALUE
 from qhq.studies.ablation.cells import FROZEN, HYBRID, MEANINGS, MLP, NO_MIDDLE, TUNED_MLP, WIDTHS
@@ -179,13 +179,13 @@ def compare_variants(
         if name not in (rival, HYBRID, *known[:place])
     ]
     losses = {name: mean_losses(cells) for name, cells in measured.items()}
-    return compare(losses, horizon, pairs, rivals.family)
+    return compare_pairs(losses, horizon, pairs, rivals.family)
 
 
 def compare_by_other_losses(measured: Measured, horizon: int) -> dict[str, tuple[Comparison, ...]]:
     """Test the hybrid against every row by the task's other losses, ``{loss: comparisons}``; exploratory."""
     return {
-        loss: compare(
+        loss: compare_pairs(
             {name: mean_losses(cells) for name, cells in _of_loss(measured, loss).items()},
             horizon,
             [(HYBRID, name) for name in measured if name != HYBRID],
@@ -278,7 +278,9 @@ def _by_other_loss(measured: Measured, name: str, loss: str, comparisons: Sequen
 _MOST_NAMES = 4
 
 
-def say_verdict(rows: Sequence[Mapping[str, Any]], place: Standing, rivals: Rivals, loss: str) -> str:
+def say_ablation_verdict(
+    rows: Sequence[Mapping[str, Any]], place: Standing, rivals: Rivals, loss: str
+) -> str:
     """Say whether the layer is alive and earns its place, and how it compares with its main rivals.
 
     Args:

@@ -37,7 +37,7 @@ from qhq.studies.comparisons import Measured, compare_all, mean_losses, tested
 from qhq.studies.runner import Outcome, Study, Values
 from qhq.studies.runner.reproducible import Fingerprints, digest, tested_windows
 from qhq.studies.sweep.spec import FinalSpec, SweepSpec, change
-from qhq.studies.sweep.trials import SweepCell, TrialStore, read_final, train
+from qhq.studies.sweep.trials import SweepCell, TrialStore, read_final, train_trial
 
 WINNER, START = "winner", "start"
 _MODELS = (WINNER, START)
@@ -89,7 +89,7 @@ class Finals(Study[SweepCell, FinalRecord]):
     @staticmethod
     def measure(cell: SweepCell) -> Outcome:
         """Train, and test."""
-        return train(cell)
+        return train_trial(cell)
 
     def summarise(self, done: Mapping[str, Values]) -> FinalRecord:
         """Compare; a record as plain JSON.

@@ -18,7 +18,7 @@ from scipy import stats
 from qhq.data.panel import FloatArray
 from qhq.evaluation.significance import SIGNIFICANCE, say_p_value
 from qhq.files import Json
-from qhq.runs.measures import Metrics
+from qhq.runs.measures import MetricsRecord
 from qhq.runs.record import DateLosses, RunRecord
 from qhq.runs.run_folder import FINISHED
 from qhq.runs.schema import LAST_VALUE
@@ -68,7 +68,7 @@ def relative_error(record: RunRecord, metric: str) -> float:
     relative: float | None = getattr(record.relative, metric, None)
     if relative is not None:
         return relative
-    metrics = record.metrics or Metrics()
+    metrics = record.metrics or MetricsRecord()
     own, naive = (getattr(each, metric, None) for each in (metrics.validation, metrics.validation_naive))
     return own / naive if own is not None and naive else math.nan
 

@@ -52,8 +52,8 @@ from qhq.studies.sweep.trials import (
     TrialStore,
     group_of,
     open_trial,
-    train,
     train_together,
+    train_trial,
 )
 
 
@@ -225,7 +225,7 @@ class _Round(Study[SweepCell, dict[int, MeasuredPoint]]):
     @staticmethod
     def measure(cell: SweepCell) -> Outcome:
         """Train."""
-        return train(cell)
+        return train_trial(cell)
 
     @staticmethod
     def measure_together(cells: Sequence[SweepCell]) -> list[Outcome]:

@@ -164,14 +164,14 @@ def _keep(
         stages=stages,
         final=final,
         rows=[row.to_dict() for row in (stages[-1] if final is None else final).rows],
-        verdict=say_verdict(stages, final),
+        verdict=say_sweep_verdict(stages, final),
     )
     sweep.folder.write_text("winner.yaml", dump_document(winner))
     sweep.folder.write_json("sweep.json", record.kept())
     return record
 
 
-def say_verdict(stages: Sequence[StageRecord], final: FinalRecord | None) -> str:
+def say_sweep_verdict(stages: Sequence[StageRecord], final: FinalRecord | None) -> str:
     """Say which rankings are more than luck, and what the winner is worth on the test split.
 
     Args:

@@ -79,7 +79,7 @@ def open_trial(name: str, config: ExperimentConfig, until: int | None = None) ->
         return SweepCell(name, "trial", config, error, until)
 
 
-def train(training: SweepCell) -> Outcome:
+def train_trial(training: SweepCell) -> Outcome:
     """Train on a worker. What cannot be trained (it diverges, sizes do not fit) fails by itself.
 
     Returns:
@@ -112,11 +112,11 @@ def train_together(trainings: Sequence[SweepCell]) -> list[Outcome]:
     """The same of trials of one point, which differ in the seed.
 
     Raises:
-        QHQError: As `train`.
+        QHQError: As `train_trial`.
     """
     first = trainings[0]
     if len(trainings) == 1 or any(isinstance(each.seen, QHQError) for each in trainings):
-        return [train(each) for each in trainings]
+        return [train_trial(each) for each in trainings]
     assert not isinstance(first.seen, QHQError)
     data = first.seen.require(first.config)
     with one_training(), tempfile.TemporaryDirectory(prefix="qhq-") as place:
@@ -130,7 +130,7 @@ def train_together(trainings: Sequence[SweepCell]) -> list[Outcome]:
             return [_outcome(folder.path) for folder in folders]
         except QHQError:
             pass  # one of them diverges, say: which one, and why, they tell when they are alone
-    return [train(each) for each in trainings]
+    return [train_trial(each) for each in trainings]
 
 
 def group_of(training: SweepCell) -> str:

@@ -23,7 +23,7 @@ from qhq.evaluation.collapse import find_collapse
 from qhq.evaluation.conformal import REGIMES, Regimes, coverage_of
 from qhq.evaluation.losses import TITLES, loss_names, task_losses
 from qhq.evaluation.probabilistic import level_of
-from qhq.evaluation.significance import Comparison, compare, say_p_value
+from qhq.evaluation.significance import Comparison, compare_pairs, say_p_value
 from qhq.experiment.config import ExperimentConfig
 from qhq.experiment.evaluate import Array, WindowForecasts, score_distribution
 from qhq.experiment.record import metrics_record
@@ -277,7 +277,7 @@ def _tests(evaluation: WindowForecasts, baseline: str, models: int) -> tuple[Com
     forecasts = {_MODEL: evaluation.forecast, **rivals}
     losses = task_losses(evaluation.windows, forecasts, evaluation.scale)
     family = [(_MODEL, name) for name in rivals]
-    found = compare(losses.by_name[losses.primary], evaluation.windows.cut.horizon, family=family)
+    found = compare_pairs(losses.by_name[losses.primary], evaluation.windows.cut.horizon, family=family)
     if models > 1:
         return found
     return tuple(
@@ -310,7 +310,9 @@ def pool_seeds(walks: Sequence[Walk], wholes: Sequence[Pooled]) -> WalkSeeds:
     }
     family = [(_MODEL, name) for name in rivals]
     horizon = first.windows.cut.horizon
-    found = compare({name: mean_losses(each) for name, each in measured.items()}, horizon, family=family)
+    found = compare_pairs(
+        {name: mean_losses(each) for name, each in measured.items()}, horizon, family=family
+    )
     rows = [{"second": each.second, **tested(measured, each, "vs", [_MODEL])} for each in found]
     said = [
         # One pair of brackets for all figures.

@@ -8,7 +8,7 @@ from qiskit.quantum_info import SparsePauliOp
 from qhq.backends.ibm.jobs import discard_jobs, list_jobs, resume_jobs
 from qhq.backends.ibm.journal import Journal
 from qhq.backends.ibm.records import LaidOut
-from qhq.backends.ibm.results import Estimates, Item, check_estimates
+from qhq.backends.ibm.results import CircuitResult, Estimates, check_estimates
 from qhq.backends.ibm.waiting import ServiceError
 from qhq.backends.ibm.wire import decode
 from qhq.errors import BackendError, ConfigError, JobError
@@ -154,7 +154,7 @@ def _measured(shots=64, randomizations=4, qubits=2, flips=True, misread=0.0):
     bits = np.broadcast_to(flip, (randomizations, shots, qubits)) ^ (
         generator.random((randomizations, shots, qubits)) < misread
     )
-    return Item({"_meas": bits, **({"measurement_flips._meas": flip} if flips else {})})
+    return CircuitResult({"_meas": bits, **({"measurement_flips._meas": flip} if flips else {})})
 
 
 def _program(observables=("IZ", "ZI")):
@@ -187,7 +187,7 @@ def _found(value=0.0, std=0.01, items=None, **changes):
         (1, {"items": (_measured(), _measured(misread=0.4))}, "wrong 4"),
         (1, {"items": (_measured(), _measured(randomizations=2))}, "128 shots of the readout"),
         (1, {"items": (_measured(shots=32), _measured())}, "different numbers of shots"),
-        (1, {"items": (_measured(), Item({}))}, "0 shots"),
+        (1, {"items": (_measured(), CircuitResult({}))}, "0 shots"),
         (1, {"settings": 2}, "128 shots of each value"),
         (1, {"settings": 0}, "shots"),
     ],

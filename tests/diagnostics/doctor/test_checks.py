@@ -19,7 +19,7 @@ from torch import nn
 
 from qhq.backends.registry import open_backend
 from qhq.diagnostics.doctor import Background, examine
-from qhq.diagnostics.doctor.checks import diagnose
+from qhq.diagnostics.doctor.checks import sort_findings
 from qhq.diagnostics.doctor.finding import Finding
 from qhq.diagnostics.doctor.outputs import _more_shots
 from qhq.models.hybrid import Shape, build_model
@@ -243,8 +243,8 @@ def test_a_circuit_that_takes_the_inputs_themselves_is_not_cut_off():
 def test_consequences_are_reported_as_info_and_never_without_their_cause():
     dead = Finding("dead_relu", "error", "m.", "f")
     tight = Finding("output_band_tight", "error", "m.", "f", {"width": 0.0})
-    assert [each.severity for each in diagnose([tight]).findings] == ["error"]
-    diagnosis = diagnose([tight, dead])
+    assert [each.severity for each in sort_findings([tight]).findings] == ["error"]
+    diagnosis = sort_findings([tight, dead])
     assert [(each.code, each.severity) for each in diagnosis.findings] == [
         ("dead_relu", "error"),
         ("output_band_tight", "info"),

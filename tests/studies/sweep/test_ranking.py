@@ -24,7 +24,7 @@ from qhq.studies.sweep.ranking import (
     table_rows,
     trial_losses,
 )
-from qhq.studies.sweep.study import say_choice, say_verdict
+from qhq.studies.sweep.study import say_choice, say_sweep_verdict
 from tests.runs.records import MINIMAL
 
 
@@ -195,7 +195,7 @@ def test_what_symbols_say_alone_is_reported_as_exploration(tmp_path):
     row, _ = _compared([{"variant": "winner", "seeds": 2}, {"variant": "last_value"}], losses)
     assert row["vs_naive"] == "not shown"
     assert (row["vs_naive_symbols_better"], row["vs_naive_symbols_worse"]) == ("UP", "DOWN")
-    said = say_verdict(STAGES, final_of([row]))
+    said = say_sweep_verdict(STAGES, final_of([row]))
     assert "not shown to differ from the last value (detectable" in said
     assert "Holm over one pair, 5 %, 2 fresh seeds)" in said
     assert said.endswith("symbol by symbol under Holm, it is better for UP and worse for DOWN.")
@@ -219,7 +219,7 @@ def test_a_winner_of_one_seed_is_not_tested(tmp_path):
     row, _ = _compared([{"variant": "winner", "seeds": 1}, {"variant": "last_value"}], losses)
     assert (row["vs_naive"], row["vs_naive_reason"]) == ("not tested", "one seed")
     assert row["vs_naive_symbols_better"] is None
-    assert "not tested against the last value (one seed)" in say_verdict(STAGES, final_of([row]))
+    assert "not tested against the last value (one seed)" in say_sweep_verdict(STAGES, final_of([row]))
 
 
 def test_a_winner_on_volatility_is_judged_by_qlike_and_tested_against_har_too(tmp_path):
@@ -235,7 +235,7 @@ def test_a_winner_on_volatility_is_judged_by_qlike_and_tested_against_har_too(tm
     rows = [{"variant": "winner", "seeds": 2}, {"variant": "last_value"}, {"variant": "har"}]
     row = _compared(rows, losses)[0]
     assert (row["vs_naive"], row["vs_baseline"]) == ("better", "worse")
-    said = say_verdict(STAGES, final_of(rows, loss=losses.loss, baseline=losses.baseline))
+    said = say_sweep_verdict(STAGES, final_of(rows, loss=losses.loss, baseline=losses.baseline))
     assert "better than the last value, worse than HAR and" in said
     assert "(QLIKE, Diebold-Mariano, Holm over two pairs, 5 %, 2 fresh seeds)" in said
 
