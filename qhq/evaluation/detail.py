@@ -187,7 +187,7 @@ def smape(actual: FloatArray, forecast: FloatArray) -> float:
     return float(np.mean(200 * np.abs(forecast - actual) / np.where(size > 0, size, 1.0)))
 
 
-def qlike(actual: FloatArray, forecast: FloatArray) -> float | None:
+def mean_qlike(actual: FloatArray, forecast: FloatArray) -> float | None:
     """QLIKE loss of volatilities, 0 for the truth; None where one is not above zero.
 
     Patton, "Volatility forecast comparison using imperfect volatility proxies" (2011): the ranking of
@@ -227,7 +227,7 @@ def _volatility_qlike(case: _Case) -> float | None:
             np.where(is_log, np.exp(np.where(is_log, values[:, :, place], 0.0)), values[:, :, place])
             for values in (case.actual, case.forecast)
         ]
-    return qlike(pair[0], pair[1])
+    return mean_qlike(pair[0], pair[1])
 
 
 class HistogramRecord(TypedDict):

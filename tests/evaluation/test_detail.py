@@ -12,7 +12,7 @@ from qhq.evaluation.baselines.persistence import last_value
 from qhq.evaluation.detail import (
     directional_accuracy,
     error_histograms,
-    qlike,
+    mean_qlike,
     score_detail,
     score_table,
     smape,
@@ -49,17 +49,17 @@ def test_smape_is_its_formula():
 def test_qlike_is_its_formula_has_no_unit_and_is_least_at_the_truth(actual, forecast, unit):
     one, other = np.array([actual]), np.array([forecast])
     ratio = (actual / forecast) ** 2
-    assert_allclose(qlike(one, other), ratio - np.log(ratio) - 1, rtol=1e-9, atol=1e-12)
-    assert_allclose(qlike(unit * one, unit * other), qlike(one, other), rtol=1e-6, atol=1e-12)
-    assert qlike(one, other) >= qlike(one, one) == 0
+    assert_allclose(mean_qlike(one, other), ratio - np.log(ratio) - 1, rtol=1e-9, atol=1e-12)
+    assert_allclose(mean_qlike(unit * one, unit * other), mean_qlike(one, other), rtol=1e-6, atol=1e-12)
+    assert mean_qlike(one, other) >= mean_qlike(one, one) == 0
 
 
 def test_an_underestimate_costs_more_and_what_is_not_above_zero_has_no_qlike():
     one = np.ones(3)
-    assert qlike(one, 0.5 * one) > qlike(one, 2 * one)
-    assert qlike(one, np.array([1.0, 0, 1])) is None
-    assert qlike(np.array([1.0, 0, 1]), one) is None
-    assert qlike(1e200 * one, 1e-200 * one) is None
+    assert mean_qlike(one, 0.5 * one) > mean_qlike(one, 2 * one)
+    assert mean_qlike(one, np.array([1.0, 0, 1])) is None
+    assert mean_qlike(np.array([1.0, 0, 1]), one) is None
+    assert mean_qlike(1e200 * one, 1e-200 * one) is None
 
 
 def test_the_logarithm_of_a_volatility_is_judged_as_a_volatility():
@@ -69,7 +69,7 @@ def test_the_logarithm_of_a_volatility_is_judged_as_a_volatility():
     logs = stock_windows({"log_parkinson": {"A": np.log(values["A"])}})
     forecast = plain.targets * rng.uniform(0.8, 1.2, plain.targets.shape)
     found = score_detail(logs, np.log(forecast[:, :, :1]), last_value(logs))
-    assert_allclose(found.qlike, qlike(plain.targets[:, :, 0], forecast[:, :, 0]))
+    assert_allclose(found.qlike, mean_qlike(plain.targets[:, :, 0], forecast[:, :, 0]))
     # Of several targets only the volatilities are judged.
     assert_allclose(score_detail(plain, forecast, last_value(plain)).qlike, found.qlike)
     assert found.smape is None
