@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qhq.api.given import check_count, reference_of
 from qhq.limits import MOST_COUNT
@@ -49,7 +49,8 @@ def compare(
     import pandas as pd
 
     conditions = [filter] if isinstance(filter, str) else list(filter)
-    table = compared(_run_names(runs), conditions, sort, limit, note=noting(progress))
+    names = [str(reference_of(each)) for each in runs if each is not None]
+    table = compared(names, conditions, sort, limit, note=noting(progress))
     words = [columns] if isinstance(columns, str) else columns
     chosen = None if words is None or not table.summaries else table.choose(words)
     frame = pd.DataFrame(table.rows(table.keys if all or chosen is not None else table.differs))
@@ -80,7 +81,3 @@ def compared(
         table = table.where(condition)
     table = table if sort is None else table.sorted_by(sort)
     return table if limit is None else table.first(limit)
-
-
-def _run_names(runs: Sequence[Any]) -> list[str]:
-    return [str(reference_of(each)) for each in runs if each is not None]

@@ -126,7 +126,9 @@ def complete_market(panel: Panel, rate: float) -> Panel:
         panel = _with(panel, "years", days / _DAYS_A_YEAR)
         panel = _with(panel, "rate", _filled(panel, "rate", np.full(len(panel.code), rate)))
         panel = _with(panel, "forward", _filled(panel, "forward", panel.column("spot") / discount(panel)))
-        quoted, given = _quoted_mid(panel), _own(panel, "iv")
+        # The file's mid, else that of bid and ask.
+        quoted = _filled(panel, "mid", (_own(panel, "bid") + _own(panel, "ask")) / 2)
+        given = _own(panel, "iv")
         contract = (panel.column("forward"), panel.column("strike"), panel.column("years"))
         money = (discount(panel), panel.column("right"))
         if np.isfinite(quoted).any():
@@ -139,11 +141,6 @@ def complete_market(panel: Panel, rate: float) -> Panel:
 def discount(panel: Panel) -> FloatArray:
     """exp(-rate years), shape (R,)."""
     return np.exp(-panel.column("rate") * panel.column("years"))
-
-
-def _quoted_mid(panel: Panel) -> FloatArray:
-    """The file's mid, else that of bid and ask, NaN without either, shape (R,)."""
-    return _filled(panel, "mid", (_own(panel, "bid") + _own(panel, "ask")) / 2)
 
 
 def _own(panel: Panel, name: str) -> FloatArray:

@@ -52,7 +52,9 @@ def by_period(panel: Panel, every: Every, names: Iterable[str], calendar: str | 
     period, sessions = period_of(panel.dates, every), panel.sessions
     # Not -1 before the first period: that is the number of one, in 1969.
     starts = np.flatnonzero((np.diff(panel.code, prepend=-1) != 0) | (np.diff(period, prepend=-(2**62)) != 0))
-    numbers, ends = _periods(sessions, every)
+    numbers = period_of(sessions, every)
+    last = np.append(numbers[1:] != numbers[:-1], True)
+    numbers, ends = numbers[last], sessions[last]
     # By the next session and not by the date: a month whose last weekday is a holiday is over the day before.
     over = numbers < period_of(find_calendar(sessions, calendar).after(1), every)[0]
     place = np.searchsorted(numbers, period[starts])
@@ -75,13 +77,6 @@ def by_period(panel: Panel, every: Every, names: Iterable[str], calendar: str | 
             fix="Give more rows, drop the symbol, or leave data.every out",
         )
     return found
-
-
-def _periods(sessions: DateArray, every: Every) -> tuple[IntArray, DateArray]:
-    """Number of each period that has a session, ascending, and its last session."""
-    numbers = period_of(sessions, every)
-    last = np.append(numbers[1:] != numbers[:-1], True)
-    return numbers[last], sessions[last]
 
 
 def _left_out(sessions: DateArray, numbers: IntArray, over: np.ndarray, every: Every) -> tuple[str, ...]:

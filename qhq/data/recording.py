@@ -216,12 +216,6 @@ def _free_name(path: Path) -> Path:
     return aside
 
 
-def _write_whole(table: pa.Table, path: Path) -> None:
-    """Write beside, then move into place, so that a kill at any moment leaves a whole file."""
-    with replacing(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
-
-
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Hold the file's folder alone; a failing write becomes an error in three parts.
@@ -341,7 +335,9 @@ class ChainStore:
             # A file that gains nothing is not written: recording every few minutes would otherwise rewrite
             # it all day.
             if rows.num_rows > known:
-                _write_whole(rows, path)
+                # Beside it first, then moved into place: a kill at any moment leaves a whole file.
+                with replacing(path) as temporary:
+                    pq.write_table(rows, temporary, compression="zstd")
         return Appended(path, session, rows.num_rows - known, rows.num_rows, aside)
 
     def _folder(self, underlying: str) -> Path:

@@ -218,7 +218,9 @@ def fit_conformal(
         DataError: If there are too few windows for the level.
     """
     chosen = unit or ("series" if validation.cut.task == "price" else "window")
-    floor = _fit_floor(validation)
+    usual = np.array([np.median(_movement(track, validation)) for track in tracks(validation)])
+    # A target whose usual movement is none has no floor of its own, and nothing may be divided by 0.
+    floor = np.where(usual > 0, _FLOOR_FRACTION * usual, 1.0)
     error = np.abs(validation.targets - forecast) / _error_unit(chosen, validation, floor)[:, None]
     return Conformal(level, conformal_radius(error, level), chosen, floor, len(validation))
 
@@ -297,11 +299,6 @@ def _coverage(
             if rows.any()
         },
     )
-
-
-def _fit_floor(windows: Windows) -> FloatArray:
-    floors = np.array([np.median(_movement(track, windows)) for track in tracks(windows)])
-    return np.where(floors > 0, _FLOOR_FRACTION * floors, 1.0)
 
 
 def _error_unit(unit: _Unit, windows: Windows, floor: FloatArray) -> FloatArray:

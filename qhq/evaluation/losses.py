@@ -215,13 +215,8 @@ def date_losses(
     """
     error = np.abs(forecast - windows.targets) / unit.reshape(len(unit), 1, -1)
     each = (error**2 if loss == "squared" else error).mean(axis=(1, 2))
-    return _mean_by_date(windows, each)
-
-
-def _mean_by_date(windows: Windows, losses: FloatArray) -> FloatArray:
-    """Average losses of windows (N,) over those of one date, shape (D,), dates ascending."""
     _, date, counts = np.unique(windows.dates[:, 0], return_inverse=True, return_counts=True)
-    means: FloatArray = np.bincount(date, losses) / counts
+    means: FloatArray = np.bincount(date, each) / counts
     return means
 
 

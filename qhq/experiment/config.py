@@ -240,9 +240,12 @@ def load_config(source: str | Mapping[str, Any] | None, overrides: Sequence[str]
         content = read_mapping(file)
     folder = None if file is None else file.parent
     implied = [*_own_size(overrides), *_own_prices(content, folder, overrides), *_own_split(content, folder)]
-    implied += [*_own_scaling(content, overrides), *_own_model(overrides)]
+    implied += _own_scaling(content, overrides)
+    typed = {override.partition("=")[0].strip() for override in overrides}
+    # A module of one's own on the command line is the whole model: the config's is left out.
+    implied += ["model={}"] if "model.file" in typed and "model" not in typed else []
     config = load_document(ExperimentConfig, content if file is None else file, [*implied, *overrides])
-    return _anchored(config, file, {override.partition("=")[0].strip() for override in overrides})
+    return _anchored(config, file, typed)
 
 
 def _anchored(config: ExperimentConfig, file: Path | None, typed: set[str]) -> ExperimentConfig:
@@ -329,12 +332,6 @@ def _own_scaling(content: Mapping[str, Any], overrides: Sequence[str]) -> list[s
     kind = data.get("scaling") if isinstance(data, Mapping) else None
     named = any(override.strip().startswith("data.scaling.") for override in overrides)
     return [f"data.scaling.default={kind}"] if named and isinstance(kind, str) else []
-
-
-def _own_model(overrides: Sequence[str]) -> list[str]:
-    """A module of one's own on the command line is the whole model: the config's is left out."""
-    keys = {override.partition("=")[0].strip() for override in overrides}
-    return ["model={}"] if "model.file" in keys and "model" not in keys else []
 
 
 def _own_split(content: Mapping[str, Any], folder: Path | None) -> list[str]:

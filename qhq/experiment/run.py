@@ -184,13 +184,6 @@ def plan_refit(origin: RunFolder, backend: str, samples: int, watcher: Watcher) 
     return Training(experiment, watch, doubts=doubts, questions=questions, refit=refit)
 
 
-def _open_cut_refit(folder: RunFolder, refit: Refit) -> tuple[Experiment, Questions]:
-    """Open a refit that was cut off, with the weights of the run that it began with."""
-    experiment = open_run_design(folder)
-    experiment.model.load_state_dict(load_state(folder.resume, experiment.identity()).model)
-    return experiment, ask_splits(experiment, refit.samples)
-
-
 def plan_resume(
     folder: RunFolder, watcher: Watcher, *, command: str | None = "train", accept: Sequence[str] = ()
 ) -> Training | None:
@@ -216,7 +209,11 @@ def plan_resume(
             pass_gate(experiment, watcher)
             questions = open_questions(experiment)
         else:
-            experiment, questions = _open_cut_refit(folder, refit)
+            experiment = open_run_design(folder)
+            # The weights that it began with: those of a run that may be gone.
+            begun = load_state(folder.resume, experiment.identity())
+            experiment.model.load_state_dict(begun.model)
+            questions = ask_splits(experiment, refit.samples)
     return Training(experiment, watch, questions=questions, refit=refit, folder=folder, command=command)
 
 

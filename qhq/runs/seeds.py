@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from statistics import mean, stdev
 from typing import Any
 
@@ -95,7 +96,9 @@ def tabulate_seeds(folders: Sequence[RunFolder]) -> SeedTable | None:
     # The baselines are those of the data, and so the same for every seed.
     first = records[0]
     others = {name: _measures(first, name) for name in first.tested().forecasts if name != "test"}
-    best = max(others, key=lambda name: _or_worst(others[name]["skill"]))
+    skills = {name: each["skill"] for name, each in others.items()}
+    # A baseline without a skill is not the best one; where none has any, the first is.
+    best = max(others, key=lambda name: -inf if (skill := skills[name]) is None else skill)
     return SeedTable(
         rows,
         {name: mean(whole[name]) if name in whole else None for name in _MEASURES},
@@ -109,7 +112,3 @@ def tabulate_seeds(folders: Sequence[RunFolder]) -> SeedTable | None:
 def _measures(record: RunRecord | WalkRecord, forecast: str) -> dict[str, float | None]:
     metrics = record.tested()
     return {**metrics.forecasts[forecast].row(), "skill": run_skill(metrics, forecast)}
-
-
-def _or_worst(skill: float | None) -> float:
-    return float("-inf") if skill is None else skill

@@ -149,13 +149,8 @@ class Gaussian(Objective):
 
     def quantiles(self, outputs: Tensor, start: Tensor | None) -> Tensor:
         """Quantiles of the normal distribution, (B, H, K, L)."""
-        levels = torch.tensor(self.levels, dtype=outputs.dtype)
-        return outputs[..., :1] + self._spread(outputs, start)[..., None] * _normal_quantile(levels)
-
-
-def _normal_quantile(levels: Tensor) -> Tensor:
-    found: Tensor = torch.special.ndtri(levels)
-    return found
+        normal: Tensor = torch.special.ndtri(torch.tensor(self.levels, dtype=outputs.dtype))
+        return outputs[..., :1] + self._spread(outputs, start)[..., None] * normal
 
 
 class StudentT(Gaussian):

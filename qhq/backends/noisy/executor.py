@@ -53,7 +53,7 @@ from qhq.backends.noisy.programs import (
     change_of_basis,
     check_density_width,
 )
-from qhq.engine import MOST_NOISY_QUBITS, Channels, DensityEngine, KrausChannels, TrajectoryEngine
+from qhq.engine import MOST_NOISY_QUBITS, Channels, DensityEngine, TrajectoryEngine
 from qhq.engine.compile import AngleMap, separate_angles
 from qhq.errors import BackendError
 from qhq.seeding import child_generator, child_seed
@@ -196,9 +196,11 @@ class TrajectoryExecutor(EngineExecutor):
         program = aer.program
         circuits, parameters, angle_map = _engine_circuits(aer, program.circuits)
         worth = [outcome_values(group, program.noise.flips) for group in program.groups]
+        # One channel stands at many places, and finding its Kraus operators takes a decomposition.
+        kraus = {id(error): Kraus(SuperOp(error)).data for error in program.noise.channels.values()}
         self._trajectories = TrajectoryEngine(
             list(zip(circuits, worth, strict=True)),
-            _kraus_of(program.noise),
+            {place: kraus[id(error)] for place, error in program.noise.channels.items()},
             parameters,
             angle_map,
             trajectories=trajectories,
@@ -437,12 +439,6 @@ def _engine_circuits(
     ]
     angle_map = AngleMap(expressions, ansatz.inputs, ansatz.weights)
     return bound, cut.parameters[: len(expressions)], angle_map
-
-
-def _kraus_of(noise: DeviceNoise) -> KrausChannels:
-    """The channels as Kraus operators."""
-    known = {id(error): Kraus(SuperOp(error)).data for error in noise.channels.values()}
-    return {place: known[id(error)] for place, error in noise.channels.items()}
 
 
 def _channels_of(noise: DeviceNoise) -> Channels:

@@ -301,14 +301,11 @@ class TrajectoryProgram:
         sampler = SamplerV2.from_backend(self._simulator, default_shots=self._shots, seed=seed)
         rows = BindingsArray({self._parameters: values})
         results = job_result(sampler.run([(circuit, rows) for circuit in self._measured]))
-        parts = [
-            shot_values(group, _bits(result.data.meas), self._flips)
-            for group, result in zip(self._groups, results, strict=True)
-        ]
+        parts = []
+        for group, result in zip(self._groups, results, strict=True):
+            counted: BitArray = result.data.meas
+            # BitArray packs big-endian: the last bit belongs to qubit 0.
+            bits = np.unpackbits(counted.array, axis=-1)[..., ::-1][..., : counted.num_bits]
+            parts.append(shot_values(group, bits, self._flips))
         total: FloatArray = np.sum(parts, axis=0)
         return total
-
-
-def _bits(bits: BitArray) -> NDArray[np.uint8]:
-    # BitArray packs big-endian: the last bit belongs to qubit 0.
-    return np.unpackbits(bits.array, axis=-1)[..., ::-1][..., : bits.num_bits]

@@ -215,8 +215,11 @@ class Scan:
     def _on_scale(self, name: str, ahead: FloatArray) -> tuple[FloatArray, str, Callable[[Any], Any]]:
         """Past values of a target on a scale where changes are alike at every price, and the way there."""
         past = self.past(name, self.lags + 1)
-        kind = _scale_kind(name, self.spec, past, ahead)
         options = self.spec.kind == "options"
+        kind = change_scale(name, options=options)
+        # Prices below zero, of oil or power, have no logarithm.
+        if kind == "log" and any(np.nanmin(each) <= 0 for each in (past, ahead)):
+            kind = "plain"
         strike = self.of(lambda each: each.at_last("strike"))[:, None] if options else 1.0
         forth = {"log": np.log, "count": np.log1p}.get(kind, lambda values: values / strike)
         with np.errstate(all="ignore"):
@@ -440,13 +443,6 @@ def _thin(windows: Windows, share: float) -> Windows:
     kept = max(1, int(share * len(windows)))
     rows = np.linspace(0, len(windows) - 1, kept).round().astype(np.intp)
     return windows.select(rows)
-
-
-def _scale_kind(name: str, spec: DataSpec, *values: FloatArray) -> str:
-    """On which scale a target's changes are alike at every price: see ``change_scale``."""
-    scale = change_scale(name, options=spec.kind == "options")
-    # Prices below zero, of oil or power, have no logarithm.
-    return "plain" if scale == "log" and any(np.nanmin(each) <= 0 for each in values) else scale
 
 
 def _bound_of(name: str, spec: DataSpec) -> str:

@@ -166,14 +166,11 @@ def stacked_header(rows: Sequence[Sequence[str]], place: int) -> tuple[int, int]
     """First row of the names, and how many rows they take."""
     for first in (place, place - 1):  # of two rows of names, the one with the prices has more that are known
         if first >= 0 and _is_stacked(rows, first):
-            return first, 3 if len(rows) > first + 2 and _is_index_row(rows[first + 2]) else 2
+            # pandas writes the name of the dates into a row of its own.
+            below = list(rows[first + 2]) if len(rows) > first + 2 else []
+            named = bool(below) and plain_name(below[0]) in ("date", "datetime")
+            return first, 3 if named and not any(cell.strip() for cell in below[1:]) else 2
     return place, 1
-
-
-def _is_index_row(row: Sequence[str]) -> bool:
-    return (
-        bool(row) and plain_name(row[0]) in ("date", "datetime") and not any(cell.strip() for cell in row[1:])
-    )
 
 
 def once_each(names: Sequence[str]) -> list[str]:

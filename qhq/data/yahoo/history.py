@@ -258,7 +258,11 @@ def _bars(symbol: str, answer: pd.DataFrame, through: date) -> Bars:
 
     if answer.empty:
         raise EmptyReply("an empty table")
-    frame = _as_traded(answer[list(_NAMES)].rename(columns=_NAMES).astype(np.float64))
+    frame = answer[list(_NAMES)].rename(columns=_NAMES).astype(np.float64)
+    # Yahoo adjusts for the splits after each row, those of a row still unfinished too: undone before it goes.
+    later = later_splits(frame["split"].to_numpy(np.float64))
+    priced = {name: frame[name] * later for name in ("open", "high", "low", "close", "dividend")}
+    frame = frame.assign(**priced, volume=np.rint(frame["volume"] / later))
     frame.insert(0, "symbol", symbol)
     # The exchange's own day: in UTC a midnight of Tokyo lies on the day before.
     frame.insert(1, "date", pd.DatetimeIndex(answer.index).tz_localize(None).normalize().as_unit("ms"))
@@ -269,13 +273,6 @@ def _bars(symbol: str, answer: pd.DataFrame, through: date) -> Bars:
     # A session that Yahoo tells twice alike is one; of two that differ the checks trust none.
     frame = frame.sort_values("date", kind="stable").drop_duplicates(ignore_index=True)
     return Bars(frame, through)
-
-
-def _as_traded(frame: pd.DataFrame) -> pd.DataFrame:
-    """Undo Yahoo's adjustment for the splits after each row; actions of a row still unfinished count too."""
-    later = later_splits(frame["split"].to_numpy(np.float64))
-    priced = {name: frame[name] * later for name in ("open", "high", "low", "close", "dividend")}
-    return frame.assign(**priced, volume=np.rint(frame["volume"] / later))
 
 
 def _move_actions(frame: pd.DataFrame) -> pd.DataFrame:

@@ -95,18 +95,14 @@ def _small(signs: Signs, layer: LayerSigns, size: float, slope: float) -> Findin
 def _slope(signs: Signs, layer: LayerSigns) -> float:
     """Slope of the outputs by the angles: from the gradient, or the exact engine where there is none."""
     slope = layer.slope
-    if math.isnan(slope) and signs.thorough and can_simulate(layer.circuit):
-        slope = _rms_slope(layer, layer.angles[:_ROWS])
+    if math.isnan(slope) and signs.thorough and layer.circuit is not None and can_simulate(layer.circuit):
+        angles = values_at(layer.angles[:_ROWS], layer.weights)
+        # Of each sample the largest slope of any output by any angle; over the samples the root mean square.
+        jacobian = np.abs(Probe(layer.circuit).input_gradients(angles))
+        slope = float(np.sqrt((jacobian.max(axis=(1, 2)) ** 2).mean()))
     if math.isnan(slope):  # nobody can say: that of a rotation on its own
         slope = float(np.sin(np.abs(layer.angles)).max())
     return slope
-
-
-def _rms_slope(layer: LayerSigns, angles: Array) -> float:
-    """Root mean square over samples of the largest slope of any output by an angle, from the exact engine."""
-    assert layer.circuit is not None
-    jacobian = Probe(layer.circuit).input_gradients(values_at(angles, layer.weights))
-    return float(np.sqrt((np.abs(jacobian).max(axis=(1, 2)) ** 2).mean()))
 
 
 def angles_saturated(signs: Signs) -> Iterator[Finding]:

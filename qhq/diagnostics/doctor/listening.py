@@ -51,8 +51,11 @@ class Heard:
     def hear(self, angles: Tensor) -> None:
         """Keep the angles of a call, and what stands before them."""
         self.angles.append(angles)
-        # At a later step of a sequence the graph leads back through the earlier ones, which were read.
-        found = _find_activations(angles, self._passed)
+        # Now, and not after the backward pass, which frees what the graph saved. At a later step of a
+        # sequence the graph leads back through the earlier ones, which were read. A ReLU counts wherever it
+        # is, of the others those nearest to the encoding.
+        way = _walk(angles.grad_fn, self._passed)
+        found = [each for each in way if each.near or each.kind == "relu"]
         if len(found) != len(self.activations):
             self.activations += found
             return
@@ -188,18 +191,6 @@ _MOST_NODES = 4000
 
 # Nodes that keep a column a column: an activation behind them still belongs to one input.
 _PASSED = ("Mul", "Add", "Sub", "Div", "View", "Alias", "Clone", "Reshape", "UnsafeView", "ToCopy", "Expand")
-
-
-def _find_activations(angles: Tensor, passed: set[Any]) -> list[Activation]:
-    """Activations on the way to ``angles``: any ReLU, and of the others those nearest to the encoding.
-
-    To be called before a backward pass, which frees what the graph saved.
-
-    Args:
-        angles: In torch's graph.
-        passed: Nodes of the graph that are not looked at again; those that were looked at are added.
-    """
-    return [each for each in _walk(angles.grad_fn, passed) if each.near or each.kind == "relu"]
 
 
 def _walk(start: Any, seen: set[Any]) -> Iterator[Activation]:

@@ -284,9 +284,12 @@ def _differentiate(
     asked = [*weights, *angles, *outputs]
     got: tuple[Tensor | None, ...] = (None,) * len(asked)
     if asked and forecast.requires_grad:
+        # By random signs, as the gradients of a plain sum over the samples may cancel.
+        drawn = child_generator(background.seed, "doctor/signs").choice([-1.0, 1.0], tuple(forecast.shape))
+        along = torch.as_tensor(drawn / np.sqrt(max(1, len(forecast)))).to(forecast)
         # What the forecast does not use has no gradient. That is for the checks to say, not for torch to
         # refuse.
-        got = torch.autograd.grad(forecast, asked, _signs_like(forecast, background.seed), allow_unused=True)
+        got = torch.autograd.grad(forecast, asked, along, allow_unused=True)
     by = {id(tensor): gradient for tensor, gradient in zip(asked, got, strict=True)}
     norms = {name: _norm([by[id(each)] for each in parameters]) for name, parameters in modules.items()}
     # The design names one circuit; with several layers it cannot be said whose it is.
@@ -318,11 +321,6 @@ def _stacked_gradients(values: Sequence[Tensor], by: dict[int, Tensor | None]) -
     found = [by.get(id(each)) for each in values]
     given = [each for each in found if each is not None]
     return _stacked(given) if given else None
-
-
-def _signs_like(forecast: Tensor, seed: int) -> Tensor:
-    signs = child_generator(seed, "doctor/signs").choice([-1.0, 1.0], tuple(forecast.shape))
-    return torch.as_tensor(signs / np.sqrt(max(1, len(forecast)))).to(forecast)
 
 
 def _norm(gradients: Sequence[Tensor | None]) -> float | None:

@@ -62,7 +62,8 @@ def lower_checked(circuit: QuantumCircuit) -> QuantumCircuit:
     if same_width and 0 < qubits <= _MOST_QUBITS and gates <= min(_MOST_GATES, _MOST_WORK >> qubits):
         difference = _difference(circuit, lowered, from_zero=lowering.was_reset)
         if not difference < _TOLERANCE:  # not >=, which NaN would pass
-            operations = [each.operation for each in circuit.data if _is_own(each)]
+            known = STANDARD | {IGate, GlobalPhaseGate}
+            operations = [each.operation for each in circuit.data if class_of(each.operation) not in known]
             own = sorted({class_of(each).__name__ for each in operations})
             # Those that Qiskit takes for the standard gate that their class is derived from.
             lost = sorted(
@@ -143,10 +144,6 @@ def _distance(one: _Tensor, other: _Tensor) -> float:
     overlap = complex(np.vdot(other, one))  # its phase is the global one between two equal states
     phase = overlap / abs(overlap) if overlap else 1.0
     return float(np.abs(one - np.asarray(phase) * other).max())
-
-
-def _is_own(instruction: Any) -> bool:
-    return class_of(instruction.operation) not in STANDARD | {IGate, GlobalPhaseGate}
 
 
 def _evolved(circuit: QuantumCircuit, columns: _Tensor) -> _Tensor:

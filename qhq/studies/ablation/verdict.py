@@ -290,7 +290,11 @@ def say_ablation_verdict(
         loss: Name of the loss that decides.
     """
     by_name = {row["variant"]: row for row in rows}
-    first = f"The quantum layer is {_say_life(by_name[HYBRID])} {_say_place(place, by_name)}"
+    hybrid = by_name[HYBRID]
+    seeds, alive = hybrid["seeds"], hybrid["alive"] or 0
+    word, count = ("alive", alive) if mostly_alive(hybrid) else ("idle", seeds - alive)
+    many = word if count == seeds else f"{word} in {count} of {seeds} seeds"
+    first = f"The quantum layer is {many} {_say_place(place, by_name)}"
     if not place.tested:
         return f"{first}."
     named = [
@@ -309,12 +313,6 @@ def say_ablation_verdict(
 def mostly_alive(hybrid: Mapping[str, Any]) -> bool:
     """Whether the circuit is alive with more than half of the seeds."""
     return bool(2 * (hybrid["alive"] or 0) > hybrid["seeds"])
-
-
-def _say_life(hybrid: Mapping[str, Any]) -> str:
-    seeds, alive = hybrid["seeds"], hybrid["alive"] or 0
-    word, count = ("alive", alive) if mostly_alive(hybrid) else ("idle", seeds - alive)
-    return word if count == seeds else f"{word} in {count} of {seeds} seeds"
 
 
 def _say_place(place: Standing, rows: Mapping[str, Mapping[str, Any]]) -> str:

@@ -202,9 +202,9 @@ from qhq.studies.sweep.study import open_sweep, run_sweep
 from qhq.studies.walk_forward.study import train_walk
 from qhq.training.loop import Watcher
 from qhq.studies.runner import LocalWorkers
-from qhq.studies.runner import Progress, Runner
+from qhq.studies.runner import StudyEvents, Runner
 
-class Killer(Progress):
+class Killer(StudyEvents):
     count = 0
     def done(self, key, *, fresh):
         Killer.count += 1
