@@ -10,7 +10,7 @@ from qhq.api.given import called
 from qhq.data.caveat import Caveat
 from qhq.errors import ConfigError
 from qhq.files import Json
-from qhq.runs.evaluation_record import EvaluationRecord
+from qhq.runs.answers import EvaluationRecord
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,7 +9,7 @@ from qhq.data.caveat import Caveat
 from qhq.errors import ConfigError
 from qhq.limits import MOST_COUNT, MOST_SEED
 from qhq.progress import Progress, noting, open_steps
-from qhq.runs.landscape import LANDSCAPE, Landscape, LandscapePart
+from qhq.runs.answers import LANDSCAPE, Landscape, LandscapePart
 from qhq.runs.run_folder import RunFolder, provenance
 from qhq.runs.schema import SCHEMA_VERSION
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from qhq.experiment.predict import PredictPlan
     from qhq.files import Json
-    from qhq.runs.prediction import PredictionRecord
+    from qhq.runs.answers import PredictionRecord
     from qhq.runs.run_folder import RunFolder
     from qhq.studies.selection import Connections
 
@@ -37,7 +37,7 @@ class Prediction:
     """Forecasts of what has not happened yet.
 
     Attributes:
-        found: Its record, of a dry run too; `qhq.runs.prediction` has the keys.
+        found: Its record, of a dry run too; `qhq.runs.answers` has the keys.
     """
 
     found: PredictionRecord
@@ -154,7 +154,7 @@ def _measure(
     from qhq.backends.ibm.journal import in_run
     from qhq.backends.registry import kind_of, open_backend
     from qhq.experiment.predict import forecast_ahead, prediction_record
-    from qhq.runs.prediction import PredictionRecord
+    from qhq.runs.answers import PredictionRecord
     from qhq.seeding import child_seed
 
     entry, ansatz = connections.entries[0], plan.experiment.ansatz

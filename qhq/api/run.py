@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from qhq.experiment.opening import Experiment
     from qhq.files import Json
     from qhq.models.features import Forecaster
-    from qhq.runs.landscape import Landscape, LandscapePart
+    from qhq.runs.answers import Landscape, LandscapePart
     from qhq.runs.record import RunRecord, WalkRecord
     from qhq.runs.studies import NoiseRecord
 

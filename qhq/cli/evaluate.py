@@ -16,7 +16,7 @@ from qhq.runs.run_folder import find_run
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from qhq.runs.evaluation_record import EvaluationRecord
+    from qhq.runs.answers import EvaluationRecord
 
 
 def evaluate(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from qhq.api.prediction import Prediction
-    from qhq.runs.prediction import PredictionRecord
+    from qhq.runs.answers import PredictionRecord
 
 
 def predict(

@@ -16,9 +16,17 @@ import pandas as pd
 
 from qhq.data.columns import unit_of
 from qhq.data.load import load_panel
-from qhq.data.other_data import OtherData, Overlap, is_unit_free, say_scaling
 from qhq.data.panel import DateArray, Mask, Panel
-from qhq.data.prepare import PreparedData, assemble, check_targets, panel_fingerprint
+from qhq.data.prepare import (
+    OtherData,
+    Overlap,
+    PreparedData,
+    assemble,
+    check_targets,
+    is_unit_free,
+    panel_fingerprint,
+    say_scaling,
+)
 from qhq.data.scaling.affine import Scaler
 from qhq.data.scaling.fit import StaticScaler, check_scalable
 from qhq.data.spec import DataSpec

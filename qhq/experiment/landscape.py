@@ -23,7 +23,7 @@ from qhq.errors import ConfigError
 from qhq.experiment.fit import open_trainer
 from qhq.experiment.opening import Experiment
 from qhq.models.features import FeatureForecaster
-from qhq.runs.landscape import Landscape, LandscapePart
+from qhq.runs.answers import Landscape, LandscapePart
 from qhq.seeding import child_generator
 
 OnPoint = Callable[[int, int, str], object]

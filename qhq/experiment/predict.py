@@ -42,11 +42,17 @@ from qhq.experiment.opening import Experiment
 from qhq.experiment.other_data import AskedData, OtherDataRequest, read_request, tell_format
 from qhq.experiment.reopening import open_trained, read_finished
 from qhq.experiment.words import say_test
+from qhq.runs.answers import (
+    ForecastRow,
+    LeftOutSeries,
+    OtherDataRecord,
+    PredictionRecord,
+    ScoredRecord,
+    SkillRecord,
+)
 from qhq.runs.comparison import run_skill
-from qhq.runs.evaluation_record import OtherDataRecord
 from qhq.runs.looks import add_look
 from qhq.runs.measures import Errors
-from qhq.runs.prediction import ForecastRow, LeftOutSeries, PredictionRecord, ScoredRecord, SkillRecord
 from qhq.runs.record import Looks, RunRecord
 from qhq.runs.run_folder import FINISHED, WALK, RunFolder, read_walk
 

@@ -21,7 +21,7 @@ from qhq.backends.devices.calibration import Calibration, load_snapshot
 from qhq.errors import QHQError
 from qhq.files import own_file
 from qhq.report.figures import set_dates
-from qhq.runs.evaluation_record import BackendResult
+from qhq.runs.answers import BackendResult
 from qhq.runs.run_folder import RunFolder
 
 _Line: TypeAlias = tuple[str, int | None, int | None, str | None]

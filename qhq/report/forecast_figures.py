@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from qhq.report.figures import SERIES_SHOWN, first_target, longest_series, set_dates
-from qhq.runs.prediction import PredictionRecord
+from qhq.runs.answers import PredictionRecord
 
 # Newest rows of each symbol that are drawn: a year of sessions; more would be a black band.
 _ROWS_SHOWN = 250

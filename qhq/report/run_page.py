@@ -59,11 +59,9 @@ from qhq.report.training_figures import (
     has_outputs,
     rotations_of,
 )
+from qhq.runs.answers import LANDSCAPE, EvaluationRecord, Landscape, PredictionRecord
 from qhq.runs.comparison import run_design, run_skill
-from qhq.runs.evaluation_record import EvaluationRecord
-from qhq.runs.landscape import LANDSCAPE, Landscape
 from qhq.runs.measures import Errors, TestMetrics
-from qhq.runs.prediction import PredictionRecord
 from qhq.runs.record import RunRecord, WalkRecord
 from qhq.runs.run_folder import FAILED, FINISHED, RunFolder
 from qhq.runs.schema import read_record

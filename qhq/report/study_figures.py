@@ -18,7 +18,7 @@ from qhq.evaluation.bootstrap import LEAST_SEEDS, median_interval
 from qhq.evaluation.losses import TITLES as LOSS_TITLES
 from qhq.evaluation.significance import say_p_value
 from qhq.report.figures import Note, save_figure, try_figure
-from qhq.runs.evaluation_record import BackendResult, EvaluationRecord
+from qhq.runs.answers import BackendResult, EvaluationRecord
 from qhq.runs.record import WalkRecord
 from qhq.runs.run_folder import RunFolder, read_walk
 from qhq.runs.studies import (

@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter
 from qiskit.circuit import ParameterExpression
 
 from qhq.ansatz.program import Ansatz
-from qhq.runs.landscape import Landscape
+from qhq.runs.answers import Landscape
 from qhq.runs.record import AngleCounts
 from qhq.training.traces import OUTPUTS
 

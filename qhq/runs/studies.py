@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from qhq.files import MOST_TABLE_BYTES, Json
-from qhq.runs.evaluation_record import RefusedMethod
+from qhq.runs.answers import RefusedMethod
 from qhq.runs.record import Looks, Sourced
 from qhq.runs.run_folder import RunFolder, provenance
 from qhq.runs.schema import SCHEMA_VERSION, Count, Number, Record, RecordT, Text, read_record

@@ -23,7 +23,7 @@ from qhq.data.panel import FloatArray
 from qhq.errors import ConfigError
 from qhq.evaluation.significance import compare_pairs
 from qhq.experiment.evaluate import WindowForecasts, sampling_error
-from qhq.runs.evaluation_record import RefusedMethod
+from qhq.runs.answers import RefusedMethod
 from qhq.runs.looks import add_look
 from qhq.runs.run_folder import RunFolder
 from qhq.runs.studies import BudgetRecord, MitigationRow, NoiseRecord, NoiseRow, SizeRow

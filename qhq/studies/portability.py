@@ -38,7 +38,7 @@ from qhq.experiment.evaluate import (
 )
 from qhq.experiment.other_data import OtherDataRequest
 from qhq.files import Json
-from qhq.runs.evaluation_record import BackendResult, EvaluationRecord
+from qhq.runs.answers import BackendResult, EvaluationRecord
 from qhq.runs.looks import add_look
 from qhq.runs.measures import Errors
 from qhq.runs.run_folder import provenance

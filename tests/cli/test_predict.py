@@ -53,7 +53,7 @@ def test_one_forecast_as_json_csv_table_and_frame(qhq, study, trained):
 
 def test_each_prediction_is_kept_with_what_it_was_made_from(qhq, study, trained, monkeypatch):
     printed = json.loads(qhq("predict", "--json").stdout)
-    monkeypatch.setattr("qhq.runs.prediction.MOST_KEPT_ROWS", 100)  # of 120: those to come are kept
+    monkeypatch.setattr("qhq.runs.answers.MOST_KEPT_ROWS", 100)  # of 120: those to come are kept
     qhq("predict", "--since", "2012-12-03", "--backend", "aer_shots", "--shots", "64", "--json")
     first, second = (json.loads(path.read_text()) for path in kept_by(trained))
     assert kept_by(trained)[0] == Path(printed["file"])

@@ -10,7 +10,7 @@ import pytest
 from qhq.api.run import open_run
 from qhq.backends.devices.calibration import Calibration, load_fake, save_snapshot
 from qhq.report.calibrations import draw_trends, find_trends
-from qhq.runs.evaluation_record import BackendResult
+from qhq.runs.answers import BackendResult
 from qhq.runs.measures import Errors
 from qhq.runs.run_folder import RunFolder
 from tests.report.pages import read_page

@@ -15,8 +15,8 @@ from qhq.cli.evaluate import _metrics, _notes, _other_data, _portability
 from qhq.cli.train import _people, chosen, plausibility_lines, result_tables, verdict
 from qhq.errors import QHQError
 from qhq.experiment.reopening import read_scalers
+from qhq.runs.answers import EvaluationRecord
 from qhq.runs.comparison import run_design, run_summary, run_terms, tabulate
-from qhq.runs.evaluation_record import EvaluationRecord
 from qhq.runs.record import RunRecord
 from qhq.runs.run_folder import FINISHED, RunFolder, provenance
 from qhq.runs.schema import read_record

@@ -1,7 +1,7 @@
 """Any Qiskit circuit -> a flat program.
 
 Read in this order: ``lowering`` (any circuit -> two-term rotations and fixed gates; ``equivalence`` checks
-it against Qiskit; ``records`` and ``resets`` make gates of what measures, branches and resets),
+it against Qiskit; ``deferred`` makes gates of what measures, branches and resets),
 ``expressions`` and ``angles`` (the angles as functions of inputs and weights), ``fusion``
 (rotations and phases in a linear frame, merged into few passes), ``tape`` (the flat arrays of
 ``qhq.engine.program``).
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from qhq.engine.compile.angles import AngleMap as AngleMap
     from qhq.engine.compile.angles import map_angles as map_angles
     from qhq.engine.compile.angles import separate_angles as separate_angles
+    from qhq.engine.compile.deferred import count_resets as count_resets
+    from qhq.engine.compile.deferred import defer_resets as defer_resets
+    from qhq.engine.compile.deferred import without_resets as without_resets
     from qhq.engine.compile.definitions import class_of as class_of
     from qhq.engine.compile.definitions import is_parametric as is_parametric
     from qhq.engine.compile.equivalence import lower_checked as lower_checked
@@ -27,9 +30,6 @@ if TYPE_CHECKING:
     from qhq.engine.compile.lowering import lower as lower
     from qhq.engine.compile.lowering import widened as widened
     from qhq.engine.compile.lowering import without_final_measurements as without_final_measurements
-    from qhq.engine.compile.resets import count_resets as count_resets
-    from qhq.engine.compile.resets import defer_resets as defer_resets
-    from qhq.engine.compile.resets import without_resets as without_resets
 
 __getattr__ = lazy_names(
     __name__,
@@ -38,7 +38,7 @@ __getattr__ = lazy_names(
         **dict.fromkeys(("Code", "Operand", "Slot"), "expressions"),
         **dict.fromkeys(("class_of", "is_parametric"), "definitions"),
         **dict.fromkeys(("STANDARD", "lower", "widened", "without_final_measurements"), "lowering"),
-        **dict.fromkeys(("count_resets", "defer_resets", "without_resets"), "resets"),
+        **dict.fromkeys(("count_resets", "defer_resets", "without_resets"), "deferred"),
         "lower_checked": "equivalence",
     },
 )

@@ -29,9 +29,9 @@ from qiskit.circuit.library import GlobalPhaseGate, IGate, PauliEvolutionGate
 from qiskit.quantum_info import Operator
 
 from qhq.engine.compile.angles import AngleMap, separate_angles
+from qhq.engine.compile.deferred import branches_of, unrolled
 from qhq.engine.compile.definitions import STOPS, class_of
 from qhq.engine.compile.lowering import STANDARD, lowering_of
-from qhq.engine.compile.records import branches_of, unrolled
 from qhq.errors import ConfigError
 
 _MOST_QUBITS = 12

@@ -4,7 +4,7 @@ A gate in ``ROTATIONS`` has a generator of two eigenvalues one apart, so an expe
 ``a`` obeys ``df/da = (f(a + pi/2) - f(a - pi/2)) / 2`` (Schuld et al., arXiv:1811.11184).
 
 A circuit that resets qubits keeps its resets, which every backend has. One that measures on its way, or does
-what a measurement says, is made one of gates and resets: see `qhq.engine.compile.records`.
+what a measurement says, is made one of gates and resets: see `qhq.engine.compile.deferred`.
 
 A gate is the standard one where its class is exactly Qiskit's; a name says nothing, since anybody may call
 a gate "rx" or "barrier". Every other operation is what its definition says, and where it has none, what its
@@ -62,6 +62,15 @@ from qiskit.circuit.library import (
 )
 from qiskit.exceptions import QiskitError
 
+from qhq.engine.compile.deferred import (
+    Branch,
+    Conditions,
+    bits_measured,
+    bits_read,
+    branches_of,
+    cannot_branch,
+    unrolled,
+)
 from qhq.engine.compile.definitions import (
     class_of,
     definition_of,
@@ -75,15 +84,6 @@ from qhq.engine.compile.definitions import (
     power_of,
     rotation_of_vector,
     unitary_of,
-)
-from qhq.engine.compile.records import (
-    Branch,
-    Conditions,
-    bits_measured,
-    bits_read,
-    branches_of,
-    cannot_branch,
-    unrolled,
 )
 from qhq.errors import ConfigError
 

@@ -13,9 +13,9 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 from qiskit.quantum_info import SparsePauliOp
 
+from qhq.engine.compile.deferred import count_resets, defer_resets
 from qhq.engine.compile.fusion import Frame
 from qhq.engine.compile.lowering import lower
-from qhq.engine.compile.resets import count_resets, defer_resets
 from qhq.engine.compile.tape import Tape, build_tape
 from qhq.engine.kernels.interpreter import Job
 from qhq.engine.kernels.lanes import ROW_BYTES

@@ -1,4 +1,4 @@
-"""Classical bits of a circuit: which of them a branch reads, and for which of their values it is taken.
+"""What a circuit measures and resets on its way, deferred: it becomes one of gates alone, on more qubits.
 
 A measurement in the middle of a circuit is deferred: where a branch reads its result, CX copies it to a
 qubit of its own, the record, and each gate of the branch becomes one that is controlled by records. Nothing
@@ -6,12 +6,16 @@ but such controls acts on a record, so that it stays what a classical bit is, an
 that of the circuit with the branch (Nielsen and Chuang, section 4.4). A result that nobody reads is copied to
 a qubit that is reset at once. So a circuit with branches becomes one of gates and resets, which every backend
 runs alike.
+
+A reset of a lowered circuit goes on with a fresh qubit in place of the one that it resets. Nothing acts on
+the old qubit any more, so that what is measured of the others is what it is after the reset (the same
+section). The price is a qubit for each reset; gradients and kernels stay the same.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -24,9 +28,12 @@ from qiskit.circuit import (
     IfElseOp,
     Measure,
     QuantumCircuit,
+    QuantumRegister,
+    Reset,
     SwitchCaseOp,
 )
 from qiskit.circuit.classical import expr, types
+from qiskit.quantum_info import SparsePauliOp
 
 from qhq.errors import ConfigError
 
@@ -232,3 +239,55 @@ def cannot_branch(what: str) -> ConfigError:
         got=what,
         fix="Write it as if_test or switch on measured bits; unroll a loop that waits for a result",
     )
+
+
+def count_resets(lowered: QuantumCircuit) -> int:
+    """How many qubits ``without_resets`` adds."""
+    return sum(isinstance(step.operation, Reset) for step in lowered.data)
+
+
+def without_resets(lowered: QuantumCircuit) -> tuple[QuantumCircuit, tuple[int, ...]]:
+    """The same on more qubits, as gates alone.
+
+    Args:
+        lowered: What ``lower`` returns, n qubits.
+
+    Returns:
+        The circuit, and which of its qubits stands for each of the n at the end.
+    """
+    unitary = QuantumCircuit(lowered.num_qubits, name=lowered.name)
+    wires = list(range(lowered.num_qubits))
+    for step in lowered.data:
+        places = [lowered.find_bit(bit).index for bit in step.qubits]
+        if isinstance(step.operation, Reset):
+            unitary.add_register(QuantumRegister(1, f"after_reset{unitary.num_qubits}"))
+            wires[places[0]] = unitary.num_qubits - 1
+        else:
+            unitary.append(step.operation, [wires[place] for place in places])
+    return unitary, tuple(wires)
+
+
+def defer_resets(
+    lowered: QuantumCircuit, observables: Sequence[SparsePauliOp]
+) -> tuple[QuantumCircuit, tuple[SparsePauliOp, ...]]:
+    """A lowered circuit without resets, and observables where their qubits have gone.
+
+    Args:
+        lowered: What ``lower`` returns.
+        observables: On its qubits, or on the first of them where the others hold records.
+    """
+    # Records of measurements widen a circuit that resets nothing, too, and its observables must follow.
+    if not count_resets(lowered) and all(each.num_qubits == lowered.num_qubits for each in observables):
+        return lowered, tuple(observables)
+    unitary, wires = without_resets(lowered)
+    return unitary, tuple(_moved(each, wires, unitary.num_qubits) for each in observables)
+
+
+def _moved(observable: SparsePauliOp, wires: Sequence[int], qubits: int) -> SparsePauliOp:
+    if observable.num_qubits > len(wires):
+        raise ConfigError(
+            "Every observable must act on the qubits of the circuit",
+            got=f"{observable.num_qubits} qubits beside {len(wires)}",
+            fix="Leave out the letters of qubits that it does not have",
+        )
+    return observable.apply_layout(list(wires[: observable.num_qubits]), qubits)
