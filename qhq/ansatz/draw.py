@@ -12,8 +12,9 @@ import shutil
 import subprocess
 import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import matplotlib as mpl
 from matplotlib import pyplot as plt
@@ -21,7 +22,18 @@ from matplotlib.cbook import is_math_text
 from matplotlib.figure import Figure
 from matplotlib.mathtext import MathTextParser
 from matplotlib.text import Text
-from qiskit.circuit import ControlFlowOp, Instruction, Parameter, ParameterExpression, QuantumCircuit
+from pylatexenc.latexencode import UnicodeToLatexEncoder
+from qiskit.circuit import (
+    AnnotatedOperation,
+    ClassicalRegister,
+    ControlFlowOp,
+    ControlledGate,
+    Instruction,
+    Parameter,
+    ParameterExpression,
+    QuantumCircuit,
+    QuantumRegister,
+)
 
 from qhq.ansatz.program import Ansatz
 from qhq.ansatz.stored import plain_program
@@ -43,9 +55,9 @@ _DPI, _MOST_PIXELS = 150, 60_000
 
 def draw_text(ansatz: Ansatz) -> str:
     """The circuit in box-drawing characters, unfolded."""
-    for circuit in (ansatz.circuit, plain_program(ansatz)):
+    for circuit in _ways(ansatz):
         try:
-            drawing = _drawable(circuit, _LONGEST_IN_TEXT, math=False).draw("text", fold=-1)
+            drawing = _drawable(circuit, _Letters(_LONGEST_IN_TEXT, math=False)).draw("text", fold=-1)
             # Names may hold half a surrogate pair, as read from a file name: no terminal could print it.
             return str(drawing).encode("utf-8", "replace").decode()
         except Exception:  # Qiskit's drawer stumbles over a gate: what the gate is made of can still be drawn
@@ -55,11 +67,11 @@ def draw_text(ansatz: Ansatz) -> str:
 
 def draw_figure(ansatz: Ansatz) -> Figure:
     """The circuit as a matplotlib figure."""
-    for circuit in (ansatz.circuit, plain_program(ansatz)):
+    for circuit in _ways(ansatz):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                figure: Figure = _drawable(circuit, _LONGEST_IN_FIGURE, math=True).draw(
+                figure: Figure = _drawable(circuit, _Letters(_LONGEST_IN_FIGURE, math=True)).draw(
                     "mpl", fold=_FOLD, style="iqp"
                 )
         except Exception:  # as above
@@ -97,12 +109,13 @@ def draw_circuit(ansatz: Ansatz, path: Path) -> None:
 
 def latex_of(ansatz: Ansatz) -> str:
     """The circuit as LaTeX source, a whole document in the package qcircuit; no LaTeX is needed for it."""
-    for circuit in (ansatz.circuit, plain_program(ansatz)):
+    for circuit in _ways(ansatz):
+        names = _StandIns(_LONGEST_IN_FIGURE)
         try:
-            source = _drawable(circuit, _LONGEST_IN_FIGURE, math=True).draw("latex_source", fold=_FOLD)
+            source = _drawable(_with_safe_registers(circuit, names), names).draw("latex_source", fold=_FOLD)
         except Exception:  # as above
             continue
-        return str(source).encode("utf-8", "replace").decode().rstrip() + "\n"
+        return names.put_into(str(source).encode("utf-8", "replace").decode()).rstrip() + "\n"
     raise _undrawable(ansatz)
 
 
@@ -175,41 +188,159 @@ def _write(ansatz: Ansatz, path: Path, form: str) -> None:
         figure.savefig(path, dpi=dpi, bbox_inches="tight", metadata=metadata)
 
 
-def _drawable(circuit: QuantumCircuit, longest: int, *, math: bool) -> QuantumCircuit:
+def _ways(ansatz: Ansatz) -> Iterator[QuantumCircuit]:
+    """The circuit as it was written; then, for whoever could not draw that, in gates that Qiskit can draw."""
+    yield ansatz.circuit
+    # Not before it is asked for: what cannot be lowered can be drawn nevertheless.
+    yield plain_program(ansatz)
+
+
+class _Spelling(Protocol):
+    """How texts of a circuit are given to a drawer of Qiskit's."""
+
+    def name(self, text: str) -> str:
+        """Of a gate's name or label."""
+
+    def angle(self, text: str) -> str:
+        """Of an expression of parameters."""
+
+
+class _Letters:
+    """Texts as they are, as far as a drawer can take them."""
+
+    def __init__(self, longest: int, *, math: bool) -> None:
+        self._longest, self._math = longest, math
+
+    def name(self, text: str) -> str:
+        return _spelled(text, self._longest, math=self._math)
+
+    angle = name
+
+
+class _StandIns:
+    """Words of letters in the place of texts, which LaTeX source takes at the end.
+
+    Qiskit escapes nothing in an angle or a register, and little in a name: a ``%`` would comment out the rest
+    of a line, and two ``_`` are no mathematics.
+    """
+
+    _TEXTS = UnicodeToLatexEncoder(
+        non_ascii_only=False, unknown_char_policy="replace", unknown_char_warning=False
+    )
+
+    def __init__(self, longest: int) -> None:
+        self._longest = longest
+        self._words: dict[str, str] = {}
+
+    def name(self, text: str) -> str:
+        return (
+            text if re.fullmatch(r"[A-Za-z0-9_-]+", text) and len(text) <= self._longest else self.word(text)
+        )
+
+    def angle(self, text: str) -> str:
+        return self.word(text)
+
+    def word(self, text: str) -> str:
+        """The word for a text, as long where that can be: Qiskit makes columns as wide as their words."""
+        line = _spelled(text, self._longest, math=False)
+        if line not in self._words:
+            number = "".join(chr(ord("a") + int(digit)) for digit in str(len(self._words)))
+            # Qiskit writes some names with one capital; no letter but these two stands in a number.
+            self._words[line] = f"Z{number.ljust(len(line) - 2, 'y')}z"
+        return self._words[line]
+
+    def put_into(self, source: str) -> str:
+        """LaTeX source with the texts in the place of their words."""
+        texts = {word: self._in_latex(line) for line, word in self._words.items()}
+        return re.sub(r"Z[a-j]+y*z", lambda found: texts.get(found[0], found[0]), source)
+
+    def _in_latex(self, line: str) -> str:
+        # Within mathematics: a number behind a name is its index, and all else is text.
+        pieces = re.split(r"((?<![A-Za-z0-9_])[A-Za-z]+_\d+(?![A-Za-z0-9_]))", line)
+        found = []
+        for place, piece in enumerate(pieces):
+            if place % 2:
+                letters, _, index = piece.partition("_")
+                found.append(f"{letters}_{{{index}}}")
+            elif piece:
+                found.append(rf"\mbox{{{self._TEXTS.unicode_to_latex(piece)}}}")
+        return "".join(found)
+
+
+def _with_safe_registers(circuit: QuantumCircuit, names: _StandIns) -> QuantumCircuit:
+    """The circuit with registers whose names LaTeX can take; itself if they are so."""
+    registers = [*circuit.qregs, *circuit.cregs]
+    plain = all(re.fullmatch(r"[A-Za-z0-9]+", register.name) for register in registers)
+    whole = sum(register.size for register in registers) == circuit.num_qubits + circuit.num_clbits
+    if plain or not whole or circuit.num_vars:  # bits of several registers stay as they are
+        return circuit
+    copy = QuantumCircuit(
+        *(QuantumRegister(each.size, names.word(each.name)) for each in circuit.qregs),
+        *(ClassicalRegister(each.size, names.word(each.name)) for each in circuit.cregs),
+        global_phase=circuit.global_phase,
+    )
+    # In the order of the registers, which need not be that of the bits.
+    qubits = dict(zip((bit for each in circuit.qregs for bit in each), copy.qubits, strict=True))
+    clbits = dict(zip((bit for each in circuit.cregs for bit in each), copy.clbits, strict=True))
+    for step in circuit.data:
+        copy.append(
+            step.operation, [qubits[bit] for bit in step.qubits], [clbits[bit] for bit in step.clbits]
+        )
+    return copy
+
+
+def _drawable(circuit: QuantumCircuit, spelling: _Spelling) -> QuantumCircuit:
     """The circuit, or where a name, a label or an angle in it cannot be drawn, a copy that shows what can."""
     # One stand-in for equal texts: two parameters of one name are refused by Qiskit within a circuit.
     shown: dict[str, Parameter] = {}
     copy = circuit.copy_empty_like()
     changed = False
+    if isinstance(circuit.global_phase, ParameterExpression):
+        copy.global_phase = _shown_angle(circuit.global_phase, shown, spelling)
+        changed = copy.global_phase is not circuit.global_phase
     for step in circuit.data:
-        operation = _shown(step.operation, shown, longest, math=math)
+        operation = _shown(step.operation, shown, spelling)
         changed = changed or operation is not step.operation
         copy.append(operation, step.qubits, step.clbits)
     return copy if changed else circuit
 
 
-def _shown(operation: Any, shown: dict[str, Parameter], longest: int, *, math: bool) -> Any:
+def _shown(operation: Any, shown: dict[str, Parameter], spelling: _Spelling) -> Any:
     """The operation with each of its texts as it is drawn; itself if that is as they are."""
+    if isinstance(operation, AnnotatedOperation):
+        base = _shown(operation.base_op, shown, spelling)
+        return operation if base is operation.base_op else AnnotatedOperation(base, operation.modifiers)
     if not isinstance(operation, Instruction) or isinstance(operation, ControlFlowOp):
         return operation
-    texts = {name: getattr(operation, name, None) for name in ("name", "label")}
-    wanted = {name: _spelled(text, longest, math=math) for name, text in texts.items() if text}
-    angles = []
-    for value in operation.params:
-        text = str(value) if isinstance(value, ParameterExpression) else ""
-        spelled = _spelled(text, longest, math=math)
-        angles.append(value if spelled == text else shown.setdefault(spelled, Parameter(spelled)))
-    is_new = any(angle is not value for angle, value in zip(angles, operation.params, strict=True))
-    if not is_new and all(texts[name] == text for name, text in wanted.items()):
+    controlled = isinstance(operation, ControlledGate)
+    # Of a controlled gate the one that is controlled is drawn, which holds the angles, too.
+    texts = {name: getattr(operation, name, None) for name in ("label",) if operation.label}
+    if not controlled:
+        texts["name"] = operation.name
+    new: dict[str, Any] = {name: spelling.name(text) for name, text in texts.items() if text}
+    new = {name: text for name, text in new.items() if text != texts[name]}
+    if controlled:
+        base = _shown(operation.base_gate, shown, spelling)
+        new |= {} if base is operation.base_gate else {"base_gate": base}
+    else:
+        angles = [_shown_angle(value, shown, spelling) for value in operation.params]
+        if any(angle is not value for angle, value in zip(angles, operation.params, strict=True)):
+            new["params"] = angles
+    if not new:
         return operation
     # Qiskit's standard gates are shared singletons: a label set on one would be set on all of its kind.
     copy = operation.to_mutable()
-    if is_new:
-        copy.params = angles
-    for name, text in wanted.items():
-        if texts[name] != text:
-            setattr(copy, name, text)
+    for name, value in new.items():
+        setattr(copy, name, value)
     return copy
+
+
+def _shown_angle(value: Any, shown: dict[str, Parameter], spelling: _Spelling) -> Any:
+    if not isinstance(value, ParameterExpression):
+        return value
+    text = str(value)
+    spelled = spelling.angle(text)
+    return value if spelled == text else shown.setdefault(spelled, Parameter(spelled))
 
 
 def _spelled(text: str, longest: int, *, math: bool) -> str:

@@ -9,9 +9,10 @@ number.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -20,7 +21,15 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Ellipse, FancyBboxPatch, Patch
 from matplotlib.text import Text
 from numpy.typing import ArrayLike
-from qiskit.circuit import CircuitInstruction, ControlledGate, Parameter, ParameterExpression
+from qiskit.circuit import (
+    AnnotatedOperation,
+    CircuitInstruction,
+    ControlledGate,
+    ControlModifier,
+    Parameter,
+    ParameterExpression,
+    PowerModifier,
+)
 
 from qhq.ansatz.program import Ansatz
 from qhq.ansatz.script import checked_weights
@@ -52,7 +61,7 @@ _LONGEST = 16
 def role_of(step: CircuitInstruction, inputs: frozenset[Parameter], weights: frozenset[Parameter]) -> _Role:
     """What a gate is there for."""
     held: set[Parameter] = set()
-    for value in step.operation.params:
+    for value in getattr(_opened(step.operation)[0], "params", ()):
         if isinstance(value, ParameterExpression):
             held |= set(value.parameters)
     if held & inputs:
@@ -133,7 +142,13 @@ def draw_roles_to(
     """
     form = path.suffix.removeprefix(".").lower()
     try:
-        with mpl.rc_context({"svg.hashsalt": "qhq"}), replacing(path) as temporary:
+        with (
+            mpl.rc_context({"svg.hashsalt": "qhq"}),
+            warnings.catch_warnings(),
+            replacing(path) as temporary,
+        ):
+            # A character that the font does not have is drawn as a box.
+            warnings.filterwarnings("ignore", "Glyph .* missing from")
             metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(form)
             draw_roles(ansatz, weights, errors).savefig(temporary, dpi=150, format=form, metadata=metadata)
     except OSError as error:
@@ -179,21 +194,19 @@ def _draw_step(
     corner: tuple[float, float],
     named: dict[Parameter, float],
 ) -> None:
-    gate, (column, top) = step.operation, corner
+    (column, top) = corner
+    base, controls, closed, words = _opened(step.operation)
     rows = [top + qubit for qubit in _places(ansatz, step)]
     edge = _COLOURS[role][1]
-    controls = gate.num_ctrl_qubits if isinstance(gate, ControlledGate) else 0
-    base = gate.base_gate if isinstance(gate, ControlledGate) else gate
     if len(rows) > 1:
         axes.plot([column] * 2, [min(rows), max(rows)], color=edge, linewidth=1.6, zorder=1)
     for place, row in enumerate(rows[:controls]):
-        closed = gate.ctrl_state >> place & 1
-        face = edge if closed else "#ffffff"
+        face = edge if closed >> place & 1 else "#ffffff"
         axes.add_patch(Ellipse((column, row), *_DOT, facecolor=face, edgecolor=edge, zorder=3))
     targets = rows[controls:]
-    if base.name == "z" and controls:
+    if base.name == "z" and controls and not words:
         axes.add_patch(Ellipse((column, targets[0]), *_DOT, facecolor=edge, edgecolor=edge, zorder=3))
-    elif base.name == "x" and controls:
+    elif base.name == "x" and controls and not words:
         axes.add_patch(Ellipse((column, targets[0]), *_TARGET, facecolor="#ffffff", edgecolor=edge, zorder=2))
         axes.plot(
             [column - _TARGET[0] / 2, column + _TARGET[0] / 2],
@@ -203,17 +216,39 @@ def _draw_step(
             zorder=3,
         )
         axes.plot([column] * 2, [targets[0] - 0.2, targets[0] + 0.2], color=edge, linewidth=1.3, zorder=3)
-    elif base.name == "swap":
+    elif base.name == "swap" and not words:
         axes.plot([column] * 2, targets, "x", color=edge, markersize=8, markeredgewidth=1.6, zorder=3)
     else:
-        name = visible(str(base.label or base.name), cell=True)
-        name = name.upper() if base.label is None else name
+        # What is no gate of Qiskit's (a Clifford, an annotated operation) has a name alone.
+        label = getattr(base, "label", None)
+        name = visible(str(label or base.name), cell=True)
+        name = name.upper() if label is None else name
         angles = ", ".join(
             _angle(value, named)
-            for value in gate.params
+            for value in getattr(base, "params", ())
             if isinstance(value, ParameterExpression | int | float)
         )
-        _draw_box(axes, role, column, targets, (_shortened(name, 9), _shortened(angles, _LONGEST)))
+        name = _shortened(name, 9 - len(words)) + words
+        _draw_box(axes, role, column, targets, (name, _shortened(angles, _LONGEST)))
+
+
+def _opened(gate: Any) -> tuple[Any, int, int, str]:
+    """The gate that is controlled, by how many qubits and at which state, and what else is done to it."""
+    if isinstance(gate, ControlledGate):
+        return gate.base_gate, gate.num_ctrl_qubits, gate.ctrl_state, ""
+    if not isinstance(gate, AnnotatedOperation):
+        return gate, 0, 0, ""
+    base, controls, state, words = _opened(gate.base_op)
+    for modifier in gate.modifiers:
+        if isinstance(modifier, ControlModifier):
+            # The last modifier acts last: its qubits come before the others.
+            state = state << modifier.num_ctrl_qubits | modifier.ctrl_state
+            controls += modifier.num_ctrl_qubits
+        elif isinstance(modifier, PowerModifier):
+            words += f"^{modifier.power:.3g}"
+        else:
+            words += "†"
+    return base, controls, state, words
 
 
 def _draw_box(axes: Axes, role: _Role, column: float, rows: Sequence[float], words: tuple[str, str]) -> None:

@@ -6,6 +6,7 @@ Every figure of qhq is written by `save_figure`, which gives it the caveat of it
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -213,7 +214,13 @@ def save_figure(figure: Figure, path: Path, caveat: Caveat = NO_CAVEAT) -> Path:
         metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(form)
         # Whole or not at all: a page or a viewer may have the old one open. Without a salt and with a date
         # the same figure would have other bytes each time.
-        with mpl.rc_context({"svg.hashsalt": "qhq"}), replacing(path) as temporary:
+        with (
+            mpl.rc_context({"svg.hashsalt": "qhq"}),
+            warnings.catch_warnings(),
+            replacing(path) as temporary,
+        ):
+            # A character that the font does not have is drawn as a box.
+            warnings.filterwarnings("ignore", "Glyph .* missing from")
             figure.savefig(temporary, dpi=150, format=form, metadata=metadata)
     return path
 

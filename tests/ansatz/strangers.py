@@ -137,6 +137,25 @@ def _registers() -> Made:
     return circuit, [x], [w]
 
 
+def _registers_with_marks() -> Made:
+    x, w = Parameter("x"), Parameter("w")
+    circuit = QuantumCircuit(
+        QuantumRegister(1, "50%_a_b"), QuantumRegister(1, "$#{"), ClassicalRegister(1, "é&")
+    )
+    circuit.ry(x, 0)
+    circuit.rx(w, 1)
+    circuit.append(_controlled(), [0, 1])
+    circuit.measure(0, 0)
+    circuit.h(0)
+    return circuit, [x], [w]
+
+
+def _controlled() -> Gate:
+    inner = QuantumCircuit(1, name="50%_{")
+    inner.rx(0.3, 0)
+    return inner.to_gate().control(1)
+
+
 def _odd_metadata() -> Made:
     made = _base()
     made[0].metadata = {"f": object(), 3: {1, 2}}
@@ -202,6 +221,8 @@ STRANGERS: dict[str, Callable[[], Made]] = {
     "names of gates": lambda: _base("rx", "cx"),
     "names in TeX": lambda: _base("$x$", "$\\frac"),
     "names with marks": lambda: _base("x_{1}^2", "a%b&c#d\\e"),
+    "names with quotes": lambda: _base("it's_a_b", 'say "hi" ~{'),
+    "names that no font has": lambda: _base("\U0001f642 x", "\ufdfa_w"),
     "names on two lines": lambda: _base("a\nb", "c\td"),
     "names like elements": lambda: _base("x[0]", "x[1]"),
     "names like numbers": lambda: _base("1", "2.5"),
@@ -212,6 +233,7 @@ STRANGERS: dict[str, Callable[[], Made]] = {
     "elements of vectors": _elements_of_vectors,
     "one name for two gates": _one_name_for_two_gates,
     "registers": _registers,
+    "registers with marks": _registers_with_marks,
     "odd metadata": _odd_metadata,
     "idle parameters": _idle_parameters,
     "odd labels": _odd_labels,

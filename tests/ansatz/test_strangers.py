@@ -1,13 +1,18 @@
 """A circuit that the engine can run can be stored, read back, drawn and exported, whatever it is made of."""
 
+import re
+from xml.etree import ElementTree
+
 import numpy as np
 import pytest
 from qiskit import qasm2, qasm3
+from qiskit.circuit import Gate, Parameter, QuantumCircuit
 from qiskit.quantum_info import Statevector
 
-from qhq.ansatz.assemble import Ansatz
-from qhq.ansatz.draw import draw_circuit
+from qhq.ansatz.assemble import Ansatz, build_ansatz
+from qhq.ansatz.draw import draw_circuit, draw_text, latex_of
 from qhq.ansatz.export import export
+from qhq.ansatz.roles import draw_roles, draw_roles_to
 from qhq.ansatz.stored import ansatz_fingerprint, as_stored, load_built, save_ansatz
 from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.errors import ConfigError
@@ -80,7 +85,7 @@ def test_qpy_is_read_back_with_the_same_values(tmp_path, name):
 
 
 @pytest.mark.painted
-@pytest.mark.parametrize("form", ["txt", "svg", "png"])
+@pytest.mark.parametrize("form", ["txt", "svg", "tex"])
 @pytest.mark.parametrize("name", NARROW)
 def test_it_is_drawn_and_stays_as_it_is(tmp_path, capfd, name, form):
     ansatz = stranger(name)
@@ -89,3 +94,53 @@ def test_it_is_drawn_and_stays_as_it_is(tmp_path, capfd, name, form):
     assert (tmp_path / f"circuit.{form}").stat().st_size > 100
     assert texts(ansatz) == before
     assert capfd.readouterr() == ("", "")
+    if form == "tex":
+        assert_is_latex((tmp_path / "circuit.tex").read_text())
+
+
+@pytest.mark.painted
+@pytest.mark.parametrize("name", ["unicode names", "odd labels", "long names", "long angle"])
+def test_texts_of_every_kind_are_painted(tmp_path, capfd, name):
+    draw_circuit(stranger(name), tmp_path / "circuit.png")
+    assert (tmp_path / "circuit.png").stat().st_size > 100
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.painted
+@pytest.mark.parametrize("name", NARROW)
+def test_its_roles_are_drawn(tmp_path, capfd, name):
+    ansatz = stranger(name)
+    draw_roles_to(ansatz, tmp_path / "circuit.svg", np.zeros(ansatz.num_weights))
+    ElementTree.parse(tmp_path / "circuit.svg")
+    assert capfd.readouterr() == ("", "")
+
+
+def assert_is_latex(source: str) -> None:
+    """Of characters that LaTeX knows, braces in pairs, and no name that it would read as a command."""
+    assert source.isascii()
+    _, body = source.split("\\begin{document}")
+    body = re.sub(r"\\[^A-Za-z]", "", body)
+    depth = [0, *np.cumsum([{"{": 1, "}": -1}.get(letter, 0) for letter in body]).tolist()]
+    assert min(depth) == depth[-1] == 0
+    assert body.count("$") % 2 == 0
+    assert "%" not in body
+    assert "#" not in body
+    # A second index behind a first one is no mathematics.
+    assert not re.search(r"_\w+_|_\{[^{}]*\}_", body)
+
+
+def test_what_cannot_be_run_can_be_drawn(tmp_path):
+    """A gate without a definition: Qiskit draws it as a box."""
+    circuit = QuantumCircuit(2)
+    circuit.ry(Parameter("x"), 0)
+    circuit.append(Gate("nameless", 2, []), [0, 1])
+    ansatz = build_ansatz(circuit, inputs=["x"])
+    assert "nameless" in draw_text(ansatz).lower()
+    assert "nameless" in latex_of(ansatz).lower()
+    with pytest.raises(ConfigError, match="neither a definition"):
+        export(ansatz, "qasm3")
+
+
+def test_an_annotated_gate_shows_what_it_takes():
+    figure = draw_roles(stranger("annotated"))
+    assert {"RY†^2", "0.3"} <= {text.get_text() for text in figure.axes[0].texts}
