@@ -97,6 +97,24 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"{hint}Known: {shown}{more}"
 
 
+def apart(*values: float, digits: int = 4) -> tuple[str, ...]:
+    """Write numbers that a message compares: with so many digits that different numbers look different.
+
+    Args:
+        values: The numbers.
+        digits: Significant digits where these are enough.
+
+    >>> apart(1.136, 1.133), apart(1.09853, 1.09849), apart(0.5, 0.5)
+    (('1.136', '1.133'), ('1.09853', '1.09849'), ('0.5', '0.5'))
+    """
+    different = len(set(values))
+    for count in range(digits, 18):  # seventeen digits tell any two numbers apart
+        texts = tuple(f"{value:.{count}g}" for value in values)
+        if len(set(texts)) == different:
+            break
+    return texts
+
+
 _ACTING = (
     "\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 without tab and newline, DEL, C1
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks of direction

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qhq.cli.command import Output, end_with, plain_table
-from qhq.errors import ConfigError, no_formula, visible
+from qhq.errors import ConfigError, apart, no_formula, visible
 from qhq.report.table_export import export_table
 
 ACTING = {
@@ -124,3 +124,18 @@ def test_a_page_runs_nothing(tmp_path, text):
     left = re.sub(allowed, "", body, flags=re.MULTILINE)
     assert "\\" not in left, left
     assert body.count("tabular") == 2 + 2 * text.count("tabular") + text.count("tabular")
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ((1.136, 1.133), ("1.136", "1.133")),
+        ((1.0984961, 1.0985302), ("1.098", "1.099")),
+        ((1.09851, 1.09853), ("1.09851", "1.09853")),
+        ((100.0000001, 100.0), ("100.0000001", "100")),
+        ((0.5, 0.5), ("0.5", "0.5")),
+        ((1.0, 1.0 + 2**-52), ("1", "1.0000000000000002")),
+    ],
+)
+def test_numbers_that_a_message_compares_look_different_where_they_are(values, shown):
+    assert apart(*values) == shown

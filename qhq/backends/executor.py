@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.typing import ArrayLike, NDArray
 
-from qhq.errors import BackendError
+from qhq.errors import BackendError, apart
 
 FloatArray = NDArray[np.floating[Any]]
 """float64, or on the exact engine the precision of the inputs."""
@@ -329,9 +329,10 @@ def check_parity(parity: Parity, tolerance: float = _TOLERANCE, *, engine: str =
     """
     if parity.max_abs <= tolerance:
         return
+    most, values, gradients = apart(tolerance, parity.values, parity.gradients, digits=2)
     raise BackendError(
-        f"The {engine} engine must agree with Aer to {tolerance:.2g}",
-        got=f"a difference of {parity.values:.1e} in values and {parity.gradients:.1e} in gradients",
+        f"The {engine} engine must agree with Aer to {most}",
+        got=f"a difference of {values} in values and {gradients} in gradients",
         fix="Set training.dtype=float64, or gradient: parameter_shift in backends.yaml to train on Aer",
     )
 

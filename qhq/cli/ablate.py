@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qhq.cli.command import Cluster, Debug, Json, Set, command, counted, figure, plain_table
+from qhq.cli.command import Cluster, Debug, Json, Set, command, counted, figure, plain_table, skill_cell
 from qhq.limits import MOST_COUNT, MOST_THREADS
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def _cells(row: AblationRow, record: AblationRecord) -> list[object]:
         f"{row.parameters_middle}/{row.parameters_total}" if row.kind == "model" else None,
         _figure(row.mae),
         None if low is None or high is None else f"{figure(low)} to {figure(high)}",
-        None if row.skill is None else f"{100 * row.skill:+.2f}",
+        skill_cell(row.skill),
         _figure(row.loss),
         *(figure(others[name]) for name in record.other_losses),
         None if row.alive is None else f"{row.alive}/{row.seeds}",

@@ -21,7 +21,7 @@ def list_backends(json: Json = False, debug: Debug = False) -> None:
 
         rows = [{"name": name, **spec.model_dump(mode="json")} for name, spec in load_backends().items()]
         cells = [
-            [row["name"], row["kind"], row["shots"] or "exact", row["gradient"], row["description"]]
+            [row["name"], row["kind"], row["shots"] or "infinite", row["gradient"], row["description"]]
             for row in rows
         ]
         columns = ("backend", "kind", "shots", "gradient", "description")

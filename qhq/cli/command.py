@@ -436,6 +436,15 @@ def figure(value: float) -> str:
     return f"{value:.4f}" if value == 0 or abs(value) >= 0.01 else f"{value:.4g}"
 
 
+def skill_cell(skill: float | None) -> str | None:
+    """A skill as tables show it, in percent and with its sign; None where it is not defined.
+
+    >>> skill_cell(0.0178), skill_cell(None)
+    ('+1.78', None)
+    """
+    return None if skill is None else f"{100 * skill:+.2f}"
+
+
 def counted(count: int, name: str) -> str:
     """A number of things.
 
@@ -468,11 +477,11 @@ def metrics_table(title: str, rows: Sequence[tuple[str, Errors]]) -> Table:
         [
             label,
             *(None if (value := getattr(errors, key)) is None else figure(value) for key in keys),
-            None if errors.skill is None else f"{errors.skill:+.4f}",
+            skill_cell(errors.skill),
         ]
         for label, errors in rows
     ]
-    table = plain_table(["", "MAE", "RMSE", "MAPE %", "MASE", "skill"], cells, title=title)
+    table = plain_table(["", "MAE", "RMSE", "MAPE %", "MASE", "skill %"], cells, title=title)
     for column in table.columns[1:]:
         column.justify = "right"
     return table

@@ -187,7 +187,7 @@ def _column(name: str, rows: Sequence[Row]) -> list[object]:
 def _cell(name: str, value: object) -> object:
     if isinstance(value, float):
         if name == "skill":
-            return f"{value:+.4f}"
+            return f"{100 * value:+.2f} %"  # its column has the name that --filter and --sort take
         return f"{value:.6g}" if "." in name else figure(value)
     if isinstance(value, str) and len(value) > _LONGEST_CELL and name != "run":
         return f"{value[: _LONGEST_CELL - 1]}…"

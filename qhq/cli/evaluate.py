@@ -151,7 +151,7 @@ def _mitigation(record: EvaluationRecord) -> list[Table]:
         [
             row.backend,
             row.mitigation,
-            "exact" if row.shots is None else row.executions,
+            row.said_shots if row.shots is None else row.executions,
             _or_dash(row.device_seconds, "{:.1f}"),
             _or_dash(row.expectation_bias, "{:.2e}"),
             _or_dash(row.expectation_variance, "{:.1e}"),
@@ -189,7 +189,7 @@ def _portability(record: EvaluationRecord) -> Table:
     rows = [
         [
             result.label,
-            result.shots or "exact",
+            result.said_shots,
             None if result.delta_mae is None else f"{result.delta_mae:+.3g}",
             None if result.delta_skill is None else f"{100 * result.delta_skill:+.3g}",
             None if result.expectation_error is None else f"{result.expectation_error:.2e}",
@@ -212,12 +212,14 @@ def _portability(record: EvaluationRecord) -> Table:
 
 
 def _notes(record: EvaluationRecord) -> list[str]:
+    from qhq.experiment.words import say_pooled
     from qhq.runs.looks import say_looks
 
     notes = [f"{result.backend}: {result.note}." for result in record.results if result.note]
     notes = list(dict.fromkeys(notes))  # each method on a backend has the backend's
     if record.results[0].depth is None:
         notes = ["This run has no quantum layer: every backend gives the same forecast."]
+    notes += say_pooled({each.label: each.metrics for each in record.results}, record.results[0].naive)
     notes += [f"{record.mape_reason}."] if record.mape_reason else []
     whole = "test split" if record.other_data is None else "other data"
     notes += say_sampling_error(record.results[0].mae_sampling_error, whole)

@@ -191,6 +191,7 @@ def _scored(record: PredictionRecord) -> list[str | Table]:
     if scored is None:
         return []
     from qhq.evaluation.baselines.catalogue import label_of
+    from qhq.experiment.words import say_pooled
     from qhq.runs.looks import say_looks
 
     errors = [(label_of("test"), scored.metrics), (label_of("naive"), scored.naive)]
@@ -201,7 +202,8 @@ def _scored(record: PredictionRecord) -> list[str | Table]:
         f" {each['held']['count']:,} values, {each['horizon']} ahead."
         for each in scored.coverage
     ]
-    return [table, *held, *say_looks(scored.looks, "These sessions have")]
+    pooled = say_pooled({"the model": scored.metrics}, scored.naive)
+    return [table, *pooled, *held, *say_looks(scored.looks, "These sessions have")]
 
 
 def _notes(record: PredictionRecord) -> list[str]:

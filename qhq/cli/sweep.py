@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qhq.cli.command import Cluster, Debug, Json, Set, command, figure, plain_table
+from qhq.cli.command import Cluster, Debug, Json, Set, command, figure, plain_table, skill_cell
 from qhq.limits import MOST_THREADS
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def _final_cells(row: FinalRow, others: Sequence[str]) -> list[object]:
         (f"{each_seed} (each seed)" if each_seed else None)
         if low is None
         else f"{low:.4f} to {row.mase_high:.4f}",
-        None if row.skill is None else f"{100 * row.skill:+.2f}",
+        skill_cell(row.skill),
         *(say_found(row.to_dict(), key) for key in ("vs_naive", *others)),
     ]
 

@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qhq.cli.command import Accept, Cluster, Debug, Json, Set, command, figure, metrics_table, plain_table
+from qhq.cli.command import (
+    Accept,
+    Cluster,
+    Debug,
+    Json,
+    Set,
+    command,
+    figure,
+    metrics_table,
+    plain_table,
+    skill_cell,
+)
 from qhq.cli.jobs import ask_to_send, cost_table, hardware
 from qhq.limits import MOST_COUNT, MOST_THREADS
 from qhq.progress import doing
@@ -161,7 +172,7 @@ def _people_of_seeds(run: Run, seeds: SeedTable) -> list[str | Table]:
     from qhq.runs.looks import say_looks
 
     record = run.read()
-    columns = ["seed", "run", "epochs", "best epoch", "MAE", "RMSE", "MAPE %", "MASE", "skill"]
+    columns = ["seed", "run", "epochs", "best epoch", "MAE", "RMSE", "MAPE %", "MASE", "skill %"]
     rows = [[row["seed"], row["run"], row["epochs"], row["best_epoch"], *_cells(row)] for row in seeds.rows]
     named = label_of(seeds.strongest)
     rows += [
@@ -184,7 +195,7 @@ def _cells(measures: Mapping[str, Any]) -> list[str | None]:
     *errors, skill = (measures[name] for name in ("mae", "rmse", "mape", "mase", "skill"))
     return [
         *(None if each is None else figure(each) for each in errors),
-        None if skill is None else f"{skill:+.4f}",
+        skill_cell(skill),
     ]
 
 
@@ -220,12 +231,12 @@ def _folds(record: WalkRecord) -> Table:
         "epochs",
         "MAE",
         "last value",
-        "skill",
+        "skill %",
     ]
     rows = [
         [
             row.fold, row.trained_to, row.first, row.last, row.windows, row.epochs,
-            figure(row.mae), figure(row.naive_mae), None if row.skill is None else f"{row.skill:+.4f}",
+            figure(row.mae), figure(row.naive_mae), skill_cell(row.skill),
         ]
         for row in record.folds or ()
     ]  # fmt: skip
@@ -237,12 +248,12 @@ def _regimes(record: WalkRecord) -> list[Table]:
     rows = [
         [
             row.regime, row.windows, row.dates, figure(row.mae), figure(row.naive_mae),
-            None if row.skill is None else f"{row.skill:+.4f}",
+            skill_cell(row.skill),
         ]
         for row in record.regimes
     ]  # fmt: skip
     title = "By how much the input rows moved, beside the training split of each fold"
-    columns = ["regime", "windows", "dates", "MAE", "last value", "skill"]
+    columns = ["regime", "windows", "dates", "MAE", "last value", "skill %"]
     return [plain_table(columns, rows, title=title)] if rows else []
 
 
@@ -270,6 +281,8 @@ def result_tables(record: RunRecord | WalkRecord) -> list[str | Table]:
     def table(title: str, forecasts: Mapping[str, Errors]) -> Table:
         return metrics_table(title, [(label_of(name), each) for name, each in forecasts.items()])
 
+    from qhq.experiment.words import say_pooled
+
     metrics = record.tested()
     # The skill that the verdict and `qhq compare` tell, of a run of an earlier version too.
     whole = {name: each.updated(skill=run_skill(metrics, name)) for name, each in metrics.forecasts.items()}
@@ -277,6 +290,7 @@ def result_tables(record: RunRecord | WalkRecord) -> list[str | Table]:
     for forecasts, title in ((metrics.seen, "Trained on"), (metrics.held_out, "Held out")):
         if forecasts:
             tables.append(table(title, forecasts))
+    tables += say_pooled({"the model": whole["test"]}, whole["naive"])
     if metrics.mape_reason:
         tables.append(f"{metrics.mape_reason}.")
     if metrics.options is not None:

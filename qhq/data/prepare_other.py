@@ -32,7 +32,7 @@ from qhq.data.scaling.fit import StaticScaler, check_scalable
 from qhq.data.spec import DataSpec
 from qhq.data.split import Splits, TestSplit, TrainingSplit, ValidationSplit, split_panel
 from qhq.data.windows import Cut, Windows, arrange_rows, cut_windows
-from qhq.errors import DataError, QHQError
+from qhq.errors import DataError, QHQError, apart
 
 # Prices that many times another run's, or more, are in another unit: no dividend moves a series so far.
 _OTHER_UNIT = 1.25
@@ -225,7 +225,8 @@ def find_overlap(panel: Panel, own: Panel | None, known: Known) -> Overlap:
     if off.any():
         row = int(np.argmax(off))
         name, day, column = (both[key].iloc[row] for key in keys)
-        example = f"such as {column} of {name} on {day:%Y-%m-%d}: {new[row]:g} instead of {before[row]:g}"
+        pair = " instead of ".join(apart(new[row], before[row], digits=6))
+        example = f"such as {column} of {name} on {day:%Y-%m-%d}: {pair}"
     sessions = panel.sessions
     start = known.first if known.first is not None else known.splits["train"][0]
     trained, seen = known.splits["train"][1], known.splits["validation"][1]

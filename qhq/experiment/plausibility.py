@@ -15,6 +15,7 @@ from qhq.data.plausibility.scan import BLOCKS, CLIP, FEWEST_WINDOWS, LEAST_T, Sc
 from qhq.data.prepare import PreparedData
 from qhq.data.spec import DataSpec
 from qhq.data.windows import Windows
+from qhq.errors import apart
 from qhq.evaluation.baselines.persistence import last_value
 from qhq.evaluation.metrics import relative_errors
 from qhq.experiment.evaluate import forecast_scaled
@@ -80,7 +81,8 @@ def judge_skill(
                 f"A model must not forecast more than {100 * bound.most:.0f} % of the next change of"
                 f" '{target.name}' beyond"
                 " what its own past explains: no published result does",
-                f"{100 * part:.1f} % on validation (t = {t:.1f}, {len(validation):,} windows"
+                f"{apart(100 * part, 100 * bound.most, digits=3)[0]} % on validation (t = {t:.1f},"
+                f" {len(validation):,} windows"
                 + ("" if skill is None else f", skill {100 * (1 - skill):+.1f} %")
                 + f"), where its own past explains {100 * target.explained:.1f} %. Known: {bound.source}",
                 "Look for a leak first: take the features out one by one (data.features)",

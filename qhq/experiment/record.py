@@ -320,5 +320,8 @@ def validation_record(
         "better": own is not None and other is not None and own < other * (1 - 1e-9),
         **({"fitted": True} if fitted else {}),
     }
+    if state.best_epoch == 0 and state.history and not fitted:
+        lowest = min(state.history, key=lambda each: each.validation_loss)
+        content |= {"lowest_epoch": lowest.epoch, "lowest_loss": lowest.validation_loss}
     record = Validation.model_validate(content)
     return record.updated(verdict=say_validation(record))

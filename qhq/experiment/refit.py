@@ -118,7 +118,7 @@ def check_refit(experiment: Experiment, record: RunRecord) -> None:
         raise ConfigError(
             "Only a run whose forecasts depend on its circuit can be fine-tuned",
             got=f"{record.run}, which kept its untrained model",
-            fix="Train longer, or name another run",
+            fix="Name a run that learned something: 'qhq compare' lists them",
         )
     assert not isinstance(experiment.model, OwnForecaster)
     experiment.model.linear_head()  # refuses one of trees before anything is sent

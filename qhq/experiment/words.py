@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from qhq.errors import apart
 from qhq.evaluation.baselines.catalogue import title_of
 from qhq.runs.comparison import run_skill
-from qhq.runs.measures import TestMetrics
+from qhq.runs.measures import Errors, TestMetrics
 from qhq.runs.record import RunRecord, Validation, WalkRecord
 from qhq.runs.schema import LAST_VALUE
 from qhq.runs.seeds import SeedTable
@@ -39,7 +40,7 @@ def say_test(metrics: TestMetrics) -> str:
     said = f"{_ONE_SEED}: on the test split the model's error is {_beside(own, other, _title(name))}{over}"
     mase, against = metrics.test.mase, rival.mase
     if mase is not None and against is not None and (own - other) * (mase - against) < 0:
-        said += f"; by MASE it is the other way round, {mase:.4g} against {against:.4g}"
+        said += f"; by MASE it is the other way round, {' against '.join(apart(mase, against))}"
     return f"{said}."
 
 
@@ -49,12 +50,15 @@ def say_seeds(table: SeedTable) -> str:
     skill, sd = table.mean["skill"], table.sd["skill"]
     if skill is None or sd is None:
         return f"{count} seeds: the last-value forecast does not err on the test split at all."
-    first = f"{count} seeds, mean and standard deviation: skill {skill:+.4f} ± {sd:.4f} over the last value"
+    first = (
+        f"{count} seeds, mean and standard deviation: skill {100 * skill:+.2f} ± {100 * sd:.2f} % over the"
+        " last value"
+    )
     rival = table.strongest_measures["skill"]
     if table.strongest == LAST_VALUE or rival is None:
         beside = "which is the strongest baseline here"
     else:
-        beside = f"beside {rival:+.4f} of the strongest baseline, {_title(table.strongest)}"
+        beside = f"beside {100 * rival:+.2f} % of the strongest baseline, {_title(table.strongest)}"
     return (
         f"{first}, {beside}. The spread is that of chance in training alone and tests nothing; 'qhq ablate'"
         " tests."
@@ -68,16 +72,21 @@ def say_validation(validation: Validation) -> str:
         same = f", which is {_title(name)}" if validation.is_baseline else ""
         if validation.fitted:
             return (
-                f"No strength of the head brought the validation loss below {untrained:.4g}, that of a head"
+                f"No strength of the head brought the validation loss below {untrained:.5g}, that of a head"
                 f" of zeros, which is kept{same}."
             )
+        # As many digits as the line of an epoch has, which it is read beside.
+        start, lowest = f"{untrained:.5g}", ""
+        if validation.lowest_loss is not None:
+            start, reached = apart(untrained, validation.lowest_loss, digits=5)
+            lowest = f" (the lowest was {reached}, after epoch {validation.lowest_epoch})"
         return (
             f"Training did not improve on the untrained model: after no epoch was the validation loss below"
-            f" {untrained:.4g}. The untrained model is kept{same}."
+            f" {start}{lowest}. The untrained model is kept{same}."
         )
     rival = validation.naive if name == LAST_VALUE else validation.baselines[name]
     kind = "pooled MAE" if validation.symbols > 1 else "MAE"
-    pair = f"{kind} {_four(validation.model.mae)} against {_four(rival.mae)}"
+    pair = f"{kind} {_pair(validation.model.mae, rival.mae)}"
     own, other = validation.relative["model"], validation.relative[_key(name)]
     mae, against = validation.model.mae, rival.mae
     if None not in (own, other, mae, against) and (own - other) * (mae - against) < 0:  # type: ignore[operator]
@@ -106,7 +115,48 @@ def say_untrained(record: RunRecord | WalkRecord) -> list[str]:
         return []
     return [
         f"This run kept its untrained model, which is {_title(validation.baseline)} whatever the circuit"
-        " gives: no backend, noise or mitigation can change its forecasts. Train longer before comparing."
+        " gives: no backend, noise or mitigation can change its forecasts."
+        f" {_instead(record.epochs, validation)}."
+    ]
+
+
+def _instead(epochs: int | None, validation: Validation) -> str:
+    """What may lead to a run whose forecasts depend on its circuit, without a full stop."""
+    epoch = validation.lowest_epoch
+    if epoch is None or epochs is None:
+        return "Compare backends by a run that learned something"
+    if epoch >= epochs:
+        return (
+            f"Its validation loss was lowest after the last of its {epochs} epochs: train longer before"
+            " comparing (training.epochs)"
+        )
+    return (
+        f"More epochs would not help: its validation loss was lowest after epoch {epoch} of {epochs}. Before"
+        " comparing, try a lower training.learning_rate, another model, or a target that can be forecast"
+        " ('qhq train experiments/volatility')"
+    )
+
+
+def say_pooled(errors: Mapping[str, Errors], naive: Errors) -> list[str]:
+    """Why MAE and skill do not agree which forecasts are better than the last value; nothing if they do.
+
+    Args:
+        errors: By the name that a table has for a forecast.
+        naive: Of the last value.
+    """
+    odd = [
+        name
+        for name, each in errors.items()
+        if each.mae is not None
+        and naive.mae is not None
+        and each.skill is not None
+        and (each.mae - naive.mae) * each.skill > 0
+    ]
+    if not odd:
+        return []
+    return [
+        f"MAE and skill disagree on {', '.join(odd)}: MAE is pooled, so that the dearest symbols weigh most;"
+        " skill is the mean over the symbols."
     ]
 
 
@@ -172,7 +222,7 @@ def say_distribution(measured: Mapping[str, Any], crps_skill: float | None) -> s
     said = f"The forecast distribution has a CRPS of {_four(measured['crps'])}"
     if crps_skill is not None:
         word = "less" if crps_skill > 0 else "more"
-        said += f", {abs(100 * crps_skill):.2f} % {word} than the last value with its own errors' quantiles"
+        said += f", {_percent(100 * crps_skill)} % {word} than the last value with its own errors' quantiles"
     widest = measured["coverage"][0] if measured["coverage"] else None
     if widest is not None:
         said += f". Its {100 * widest['level']:g} % interval held {100 * widest['held']['value']:.1f} %"
@@ -183,7 +233,19 @@ def _beside(own: float, other: float, name: str) -> str:
     change = 100 * (own / other - 1)
     if abs(change) <= 100 * _SAME:
         return f"that of {name}"
-    return f"{abs(change):.2f} % {'more' if change > 0 else 'less'} than that of {name}"
+    return f"{_percent(change)} % {'more' if change > 0 else 'less'} than that of {name}"
+
+
+def _percent(change: float) -> str:
+    """The size of a change in two decimals, or in two digits where it would be a zero that is none."""
+    size = abs(change)
+    return f"{size:.2f}" if size >= 0.005 else f"{size:.2g}"
+
+
+def _pair(own: float | None, other: float | None) -> str:
+    if own is None or other is None:
+        return f"{_four(own)} against {_four(other)}"
+    return " against ".join(apart(own, other))
 
 
 def _title(baseline: str) -> str:

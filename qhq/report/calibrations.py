@@ -55,9 +55,8 @@ class DeviceDay:
     @property
     def label(self) -> str:
         """The same, for people."""
-        shots = "exact" if self.result.shots is None else f"{self.result.shots} shots"
         method = f", {self.result.mitigation}" if self.result.mitigation else ""
-        return f"{self.device}, {shots}{method}, {self.result.samples} windows"
+        return f"{self.device}, {self.result.said_shots} shots{method}, {self.result.samples} windows"
 
 
 def find_trends(folder: RunFolder, results: Iterable[BackendResult]) -> list[list[DeviceDay]]:

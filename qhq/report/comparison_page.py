@@ -129,7 +129,7 @@ def _designs(table: RunTable) -> Iterable[Part]:
 def _backends(materials: Sequence[Material]) -> Iterable[Part]:
     rows: list[list[Value | TableCell]] = [
         [material.record.run, result.backend, result.samples,
-         "exact" if result.shots is None else result.shots, result.metrics.mae,
+         result.said_shots if result.shots is None else result.shots, result.metrics.mae,
          percent(result.metrics.skill), result.delta_mae, result.expectation_error]
         for material in materials for _, record in material.evaluations for result in record.results
     ]  # fmt: skip

@@ -22,7 +22,7 @@ from qhq.data.caveat import Caveat
 from qhq.errors import QHQError
 from qhq.evaluation.baselines.catalogue import label_of
 from qhq.experiment.plausibility import read_doubts
-from qhq.experiment.words import say_subset, say_test, say_validation
+from qhq.experiment.words import say_pooled, say_subset, say_test, say_validation
 from qhq.report.calibrations import draw_trends, find_trends
 from qhq.report.figures import first_target, read_run_table
 from qhq.report.forecast_figures import (
@@ -228,6 +228,9 @@ def _metrics(material: Material) -> Iterable[Part]:
         " averaged over symbols. The model is marked.",
         ("forecast", *_ERROR_COLUMNS), rows, strong=frozenset({0}),
     )  # fmt: skip
+    own = tested.test.updated(skill=run_skill(tested))
+    for sentence in say_pooled({"the model": own}, tested.naive):
+        yield Paragraph(sentence, tone="note")
     if tested.mape_reason:
         yield Paragraph(f"No MAPE: {tested.mape_reason}", tone="note")
     if len(tested.symbols) > 1:
@@ -333,7 +336,7 @@ def _portability(material: Material) -> Iterable[Part]:
     results = [((record.created or name)[:10], result) for name, record in found for result in record.results]
     errors: list[list[Value | TableCell]] = [
         [
-            result.backend, day, result.samples, "exact" if result.shots is None else result.shots,
+            result.backend, day, result.samples, result.said_shots if result.shots is None else result.shots,
             result.metrics.mae, result.naive.mae, percent(result.metrics.skill), result.delta_mae,
             result.expectation_error,
         ]

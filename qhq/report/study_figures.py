@@ -163,8 +163,7 @@ def _percent(value: float | None) -> float:
 
 
 def _backend_label(result: BackendResult) -> str:
-    shots = "exact" if result.shots is None else f"{result.shots} shots"
-    return f"{result.label} ({shots})" + (", best case" if result.note else "")
+    return f"{result.label} ({result.said_shots} shots)" + (", best case" if result.note else "")
 
 
 def draw_walk_figure(folder: RunFolder, note: Note) -> Path | None:

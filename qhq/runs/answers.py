@@ -76,6 +76,11 @@ class BackendResult(Record):
         """The backend, and the method against its noise where one was asked for."""
         return f"{self.backend}, {self.mitigation}" if self.mitigation else self.backend
 
+    @property
+    def said_shots(self) -> str:
+        """Shots for people; without any it is not "exact", since what a noisy device gives has its noise."""
+        return "infinite" if self.shots is None else str(self.shots)
+
 
 class OtherDataRecord(Record):
     """Which other data than the run's own were evaluated, as `qhq.data.prepare_other.OtherData`."""

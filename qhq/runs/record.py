@@ -33,6 +33,8 @@ class Validation(Record):
         is_baseline: Whether the model forecasts the same as the baseline.
         better: Whether its error is below the baseline's.
         fitted: Whether the weights are those of a head that was fitted, and of no epoch.
+        lowest_epoch: Where the untrained model was kept, the epoch of the lowest loss, and ``lowest_loss``
+            which that was.
     """
 
     epoch: Count
@@ -47,6 +49,8 @@ class Validation(Record):
     is_baseline: bool
     better: bool
     fitted: bool = False
+    lowest_epoch: Count | None = None
+    lowest_loss: Number | None = None
     verdict: str | None = None
 
     @model_validator(mode="after")

@@ -12,7 +12,8 @@ from qhq.experiment.evaluate import forecast_scaled
 from qhq.experiment.fit import fit
 from qhq.experiment.opening import open_design
 from qhq.experiment.run import train_run
-from qhq.experiment.words import say_validation
+from qhq.experiment.words import _instead, say_pooled, say_validation
+from qhq.runs.measures import Errors
 from qhq.runs.record import Validation
 from qhq.training.loop import Watcher
 from tests.data.panels import option_frame
@@ -132,6 +133,35 @@ def test_where_pooled_errors_are_the_other_way_round_the_sentence_says_so():
     )
     alike = Validation.model_validate(content | {"model": {"mae": 1.1, **errors}})
     assert "other way round" not in say_validation(alike)
+
+
+def test_what_to_do_instead_hangs_on_where_the_loss_was_lowest():
+    """A loss that rose for epochs is no reason to train longer, and one that still fell is."""
+    errors = {"mae": 1.0, "mase": 1.0, "rmse": 1.0, "mape": 1.0, "skill": 0.0}
+    content = {
+        "epoch": 0, "symbols": 1, "is_baseline": True, "better": False,
+        "relative": {"model": 1.0, "naive": 1.0}, "model": errors, "naive": errors,
+        "untrained_loss": 1.0984961, "lowest_loss": 1.0985302,
+    }  # fmt: skip
+    for lowest, said in ((2, "More epochs would not help: its validation loss was lowest after epoch 2 of 9"),
+                         (9, "train longer before"), (None, "by a run that learned something")):  # fmt: skip
+        validation = Validation.model_validate(content | {"lowest_epoch": lowest})
+        assert said in _instead(9, validation)
+    assert "below 1.0985 (the lowest was 1.09853, after epoch 2)" in say_validation(
+        Validation.model_validate(content | {"lowest_epoch": 2})
+    )
+
+
+def test_mae_and_skill_that_disagree_are_explained():
+    naive = Errors(mae=1.0, skill=0.0)
+    for mae, skill, count in (
+        (1.1, 0.01, 1),
+        (0.9, -0.01, 1),
+        (1.1, -0.01, 0),
+        (0.9, 0.01, 0),
+        (1.1, None, 0),
+    ):
+        assert len(say_pooled({"aer": Errors(mae=mae, skill=skill)}, naive)) == count
 
 
 def test_whoever_compares_backends_is_told_that_an_untrained_model_cannot_move(study, qhq):

@@ -11,7 +11,7 @@ from qhq.backends.devices.isa import JOB_SECONDS
 from qhq.backends.executor import CostForecast, FloatArray, HardwareExecutor
 from qhq.backends.ibm import IBMSpec, calibration_circuits, circuits_per_sample, shots_per_circuit
 from qhq.backends.ibm.records import LaidOut
-from qhq.errors import BackendError
+from qhq.errors import BackendError, apart
 
 # Shots of all circuits that one job may have.
 # IBM's own limit: a job of more is refused by the service.
@@ -89,7 +89,8 @@ def check_cap(spec: IBMSpec, jobs: Sequence[float], spent: float) -> None:
         rounded = "" if spent + needed > spec.max_qpu_seconds else f", {whole} s in whole seconds a job"
         raise BackendError(
             "A run on a device must stay within max_qpu_seconds",
-            got=f"about {needed:.1f} s{rounded} on {spec.name}{so_far}, cap {spec.max_qpu_seconds:g} s",
+            got=f"about {_seconds(needed, spec.max_qpu_seconds)} s{rounded} on {spec.name}{so_far},"
+            f" cap {spec.max_qpu_seconds:g} s",
             fix="Lower --samples or --shots, or raise max_qpu_seconds of the entry; nothing was sent",
         )
 
@@ -131,7 +132,7 @@ def check_plan(spec: IBMSpec, needed: float, remaining: float | None) -> None:
     if remaining is not None and (remaining <= 0 or needed > remaining):
         raise BackendError(
             "The plan must have the time left that a run needs",
-            got=f"about {needed:.1f} s on {spec.name}, {remaining:.1f} s left",
+            got=f"about {_seconds(needed, remaining)} s on {spec.name}, {_seconds(remaining, needed)} s left",
             fix="Lower --samples or --shots, wait for the next period of the plan, or take another instance; "
             "nothing was sent",
         )
@@ -236,3 +237,9 @@ def beside_service(forecast: CostForecast, seconds: float) -> CostForecast:
     if forecast.remaining_seconds is not None and seconds > forecast.remaining_seconds:
         notes.append(f"the plan has {forecast.remaining_seconds:.1f} s left")
     return replace(forecast, service_seconds=seconds, service_note="; ".join(notes) or None)
+
+
+def _seconds(seconds: float, other: float) -> str:
+    """Tenths of a second, or what it takes to tell them from others that they are compared with."""
+    shown = f"{seconds:.1f}"
+    return shown if shown != f"{other:.1f}" or seconds == other else apart(seconds, other)[0]

@@ -18,6 +18,7 @@ from qhq.backends.executor import FloatArray
 from qhq.backends.ibm import IBMSpec, calibration_circuits, circuits_per_sample
 from qhq.backends.ibm.records import LaidOut
 from qhq.backends.ibm.waiting import ServiceError
+from qhq.errors import apart
 
 # How far beyond its bound, in standard errors, a value may lie that mitigation has stretched.
 _SIGMAS = 6.0
@@ -160,7 +161,8 @@ def _check_values(found: Estimates, spec: IBMSpec, program: LaidOut) -> None:
     worst = np.unravel_index(int((excess / bounds).argmax()), excess.shape)
     # Means of +1 and -1 reach a bound only up to rounding.
     if (excess > _stretch(found, spec, bounds) + 1e-9).any():
-        raise _wrong(f"a value of {found.values[worst]:.4g} where at most {bounds[worst[1]]:g} is possible")
+        value, most = apart(found.values[worst], bounds[worst[1]])
+        raise _wrong(f"a value of {value} where at most {most} is possible")
 
 
 def _stretch(found: Estimates, spec: IBMSpec, bounds: FloatArray) -> FloatArray:

@@ -55,7 +55,7 @@ from qhq.backends.noisy.programs import (
 )
 from qhq.engine import MOST_NOISY_QUBITS, Channels, DensityEngine, TrajectoryEngine
 from qhq.engine.compile import AngleMap, separate_angles
-from qhq.errors import BackendError
+from qhq.errors import BackendError, apart
 from qhq.seeding import child_generator, child_seed
 
 # Of a row, in the comparison with Aer before training.
@@ -245,9 +245,13 @@ class TrajectoryExecutor(EngineExecutor):
             f" {float(values.std(axis=0, ddof=1).mean()):.2g}\n"
         )
         if (off > allowed).any():
+            worst = np.unravel_index(int((off - allowed).argmax()), off.shape)
+            difference, most = apart(
+                float(off[worst]), float(np.broadcast_to(allowed, off.shape)[worst]), digits=2
+            )
             raise BackendError(
                 "The noisy engine's trajectories must agree with Aer within the errors of both",
-                got=f"a difference of {float(off.max()):.2g} where {float(allowed.max()):.2g} is allowed",
+                got=f"a difference of {difference} where {most} is allowed",
                 fix="Set gradient: parameter_shift in backends.yaml to train on Aer",
             )
 

@@ -44,7 +44,7 @@ from qhq.backends.gradients import OpenedCircuit
 from qhq.backends.local.shots import Draws, MeasuredGroup, Probabilities, SampledProgram
 from qhq.backends.noisy.noise import GatePlace
 from qhq.backends.noisy.programs import DensityProgram, NoisyProgram
-from qhq.errors import BackendError
+from qhq.errors import BackendError, apart
 
 # Those that IBM's estimator takes too.
 NOISE_FACTORS = (1, 3, 5)
@@ -87,7 +87,7 @@ def _divided(group: MeasuredGroup, flips: FloatArray, flipped: np.ndarray | None
     if np.abs(factors).min() < _LEAST_FACTOR:
         raise BackendError(
             f"TREX needs a readout that keeps at least {_LEAST_FACTOR:g} of each measured string",
-            got=f"{np.abs(factors).min():.2g} of one",
+            got=f"{apart(float(np.abs(factors).min()), _LEAST_FACTOR, digits=2)[0]} of one",
             fix="Use other qubits (transpile.layout), more shots, or observables on fewer qubits",
         )
     return replace(group, coefficients=group.coefficients / factors[:, None])
@@ -235,7 +235,8 @@ def _cancelled(place: GatePlace, error: QuantumError) -> tuple[QuantumError, flo
     if kept.min() < _LEAST_FACTOR:
         raise BackendError(
             f"PEC needs gates that keep at least {_LEAST_FACTOR:g} of each Pauli string",
-            got=f"{kept.min():.2g} of one behind {name} on qubits {list(qubits)}",
+            got=f"{apart(float(kept.min()), _LEAST_FACTOR, digits=2)[0]} of one behind {name}"
+            f" on qubits {list(qubits)}",
             fix="Use other qubits (transpile.layout), a smaller noise_scale, or another method",
         )
     signs = reduce(np.kron, [_SIGNS] * len(qubits))

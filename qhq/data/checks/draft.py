@@ -21,7 +21,7 @@ from qhq.data.columns import unit_of
 from qhq.data.marks import explain_cell
 from qhq.data.panel import DateArray, FloatArray, Mask
 from qhq.data.quarantine import Quarantine, Reason, RowDoubt, RowPolicy, percent_of
-from qhq.errors import DataError
+from qhq.errors import DataError, apart
 
 
 def close_stands_in(table: pd.DataFrame) -> bool:
@@ -245,7 +245,7 @@ def check_order(draft: Draft, below: str, above: str, rounded: float = 0.0) -> I
     return find_rows(
         low - high > rounded * np.abs(high),
         f"'{below}' must not exceed '{above}'",
-        lambda row: f"{low[row]:g} > {high[row]:g} for {draft.at(row)}",
+        lambda row: f"{' > '.join(apart(low[row], high[row], digits=6))} for {draft.at(row)}",
         columns=(below, above),
     )
 

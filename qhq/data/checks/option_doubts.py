@@ -41,6 +41,7 @@ from qhq.data.checks.stocks import (
 )
 from qhq.data.panel import FloatArray, Mask
 from qhq.data.sessions import as_days, is_closed
+from qhq.errors import apart
 
 # Median implied volatilities that are possible, but seldom, lie outside.
 _DOUBTFUL_IV = (0.03, 1.5)
@@ -224,7 +225,7 @@ def _doubt_intrinsic(draft: OptionDraft) -> Iterator[RowFinding]:
     yield from find_rows(
         broken,
         "Options should not be offered below their intrinsic value",
-        lambda row: f"{price[row]:g} < {worth[row]:g} for {draft.at(row)}",
+        lambda row: f"{' < '.join(apart(price[row], worth[row], digits=6))} for {draft.at(row)}",
         "Take spot and quotes of one moment, give 'forward' or 'rate' where there are dividends, or leave"
         " the rows out:"
         " their implied volatility is missing",
@@ -350,7 +351,7 @@ def _doubt_early_exercise(draft: OptionDraft) -> Iterator[RowFinding]:
     return find_rows(
         put & (mid < least * (1 - _ROUNDING)),
         "American puts should be worth their European intrinsic value; early exercise is not handled",
-        lambda row: f"{mid[row]:g} < {least[row]:g} for {draft.at(row)}",
+        lambda row: f"{' < '.join(apart(mid[row], least[row], digits=6))} for {draft.at(row)}",
         "Their implied volatility is missing; keep to data.where on log_moneyness to leave them out",
     )
 

@@ -25,6 +25,7 @@ from qhq.data.checks.draft import (
 )
 from qhq.data.file_format import OptionUnits
 from qhq.data.panel import FloatArray, Mask
+from qhq.errors import apart
 
 # Root of at most six signs, expiry YYMMDD, C or P, strike in thousandths: ``SPY   230616C00410000``.
 _OCC = re.compile(r"(?:O:)?\.?([A-Z^][A-Z.^]{0,5})(\d?)[ _]*(\d{6})([CP])(\d{8})")
@@ -285,7 +286,7 @@ def _check_bound(draft: OptionDraft) -> Iterator[RowFinding]:
     return find_rows(
         broken,
         "An option must not cost more than the share (a call) or the strike (a put)",
-        lambda row: f"{bid[row]:g} > {most[row]:g} for {draft.at(row)}",
+        lambda row: f"{' > '.join(apart(bid[row], most[row], digits=6))} for {draft.at(row)}",
     )
 
 

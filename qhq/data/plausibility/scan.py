@@ -32,6 +32,7 @@ from qhq.data.scaling.option import black_scholes_reference
 from qhq.data.spec import DataSpec
 from qhq.data.split import Splits
 from qhq.data.windows import Windows
+from qhq.errors import apart
 
 # Newest input rows that a long regression takes.
 _LAGS = 20
@@ -253,7 +254,8 @@ class Scan:
             f"future_column:{column}",
             f"A column must not know what comes after its row: of the next change of '{target.name}' no more"
             f" than {100 * bound:.0f} % was ever forecast beyond what its own past tells",
-            f"{100 * best.share:.1f} % explained by '{column}' for {best.symbol or 'all symbols together'},"
+            f"{apart(100 * best.share, 100 * bound, digits=3)[0]} % explained by '{column}' for"
+            f" {best.symbol or 'all symbols together'},"
             f" out of sample on training and validation (t = {best.t:.1f}, {best.windows:,} windows)",
             f"Find out how '{column}' was made: shift it, so that each row holds what was known when its"
             " session"

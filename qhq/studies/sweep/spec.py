@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from qhq.documents import Overrides, Spec, load_document, validate
-from qhq.errors import ConfigError
+from qhq.errors import ConfigError, apart
 from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.limits import MOST_COUNT, MOST_FACTOR
 from qhq.models.spec import unit_names
@@ -73,7 +73,7 @@ class Range(Spec):
     @model_validator(mode="after")
     def _is_a_range(self) -> Self:
         if not self.low < self.high:
-            raise ValueError(f"low must be below high, not {self.low:g} and {self.high:g}")
+            raise ValueError(f"low must be below high, not {' and '.join(apart(self.low, self.high))}")
         if self.log and (self.low <= 0 or self.step is not None):
             raise ValueError("log needs low above 0, and no step")
         if self.step is not None and self.step <= 0:
