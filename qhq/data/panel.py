@@ -60,6 +60,7 @@ class Panel:
 
     def __post_init__(self) -> None:
         if len(self.segment) == 0:
+            # Frozen, so a default that depends on another field is set past the lock.
             object.__setattr__(self, "segment", self.code)
 
     @property
@@ -236,6 +237,7 @@ def find_gaps(days: DateArray, sessions: DateArray) -> list[Gap]:
         A gap for each pair of neighbours between which another series has a row, or ``_CLOSED`` weekdays lie.
     """
     missed = np.diff(np.searchsorted(sessions, days)) - 1
+    # busday_count takes the first day and not the last: one less leaves those between.
     weekdays = np.busday_count(days[:-1], days[1:]) - 1
     return [
         {
@@ -252,6 +254,7 @@ def _find_splits(panel: Panel, rows: IntArray) -> list[SplitDay]:
     """Find the splits that some rows tell of, each day once: date, and new shares for an old one."""
     ratio = _column(panel, "split")[rows]
     split = np.flatnonzero((ratio > 0) & (ratio != 1))
+    # Contracts of one underlying all tell of its split: by date it is one.
     ratios = {str(panel.dates[rows[row]]): round(float(ratio[row]), 6) for row in split}
     return [{"date": day, "ratio": ratios[day]} for day in sorted(ratios)]
 

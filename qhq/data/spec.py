@@ -97,6 +97,7 @@ OPTION_SCALINGS = tuple(name for name, facts in SCALINGS.items() if facts.option
 
 
 def _canonical(name: str) -> str:
+    # Of both kinds of panels: fields are read one by one, before the source says which it is.
     return canonical_name(name, TABLES["options"] | TABLES["stocks"])
 
 
@@ -245,6 +246,7 @@ class DataSpec(Spec):
         if not isinstance(given, Mapping):
             hint = nearest(str(given), SCALINGS)
             raise ValueError(f"must be a scaling, or {{default: SCALING, COLUMN: SCALING, ...}}. {hint}")
+        # What a mapping does not name is scaled as in a config that says nothing of scaling.
         settled: dict[str, object] = {DEFAULT: "window"}
         for column, kind in given.items():
             if kind not in SCALINGS:

@@ -76,6 +76,8 @@ class Regimes:
 
         def terciles(rows: Mask) -> FloatArray:
             known = volatility[rows][np.isfinite(volatility[rows])]
+            # Nothing is above infinity: a group of which no volatility is known is in the lowest regime
+            # throughout.
             return np.quantile(known, [1 / 3, 2 / 3]) if len(known) else np.full(2, np.inf)
 
         return cls(ByGroup.fit(train, terciles))

@@ -90,6 +90,7 @@ class _Case:
 
     def select(self, rows: Mask, steps: slice) -> _Case:
         """Some windows, a mask (N,), at some horizons."""
+        # A slice, not a number, keeps the axis of the horizon: all measures take (N, H, K).
         cells = {name: getattr(self, name)[rows, steps] for name in ("actual", "forecast", "naive")}
         return replace(self, **cells, scale=self.scale[rows], group=self.group[rows], dates=self.dates[rows])
 
@@ -113,6 +114,7 @@ class _Case:
 
 def score_detail(windows: Windows, forecast: FloatArray, naive: FloatArray) -> Detail:
     """Measure a forecast (N, H, K) of windows; ``naive`` is their last value, from which directions start."""
+    # Details have no MASE, so any scale will do.
     return _case(windows, forecast, naive, np.ones(len(windows))).detail()
 
 
@@ -168,6 +170,7 @@ def directional_accuracy(
     """
     came, said = np.sign(actual - start), np.sign(forecast - start)
     moved = came != 0
+    # Neither a session that stood still nor a forecast of no change has a direction to be right about.
     both = moved & (said != 0)
     counts = hits_by_date(came == said, both, dates)
     return Direction(

@@ -136,6 +136,7 @@ class FeatureForecaster(nn.Module):
         features, outputs = self.head.weight.shape
         layer = nn.Linear(features, outputs, dtype=self.projection.dtype)
         with torch.no_grad():
+            # A head has (D, P), as solvers have it; torch has (out, in).
             layer.weight.copy_(self.head.weight.T)
             layer.bias.copy_(self.head.bias)
         return layer
@@ -216,6 +217,7 @@ def _components(rows: np.ndarray, count: int) -> np.ndarray:
     Where there are fewer components than asked for, they are taken again from the first on: a qubit more sees
     an angle that another sees too, as when inputs are uploaded again.
     """
+    # Of the covariance, V x V: a singular value decomposition of all N rows would cost many times that.
     spread, vectors = np.linalg.eigh(rows.T @ rows / max(1, len(rows)))
     order = np.argsort(spread)[::-1]
     spread, vectors = spread[order], vectors[:, order]

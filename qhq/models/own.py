@@ -74,6 +74,7 @@ def wrap(module: nn.Module) -> Wrapped:
             got=f"a {type(module).__name__}",
             fix="Give the module itself, such as torch.nn.Sequential(...)",
         )
+    # Found now and not in training: whoever wraps a module is to hear at once what is wrong with it.
     name = _only_layer(ModuleSource("qhq.wrap", ""), module)
     layer = module.get_submodule(name) if name else module
     assert isinstance(layer, QuantumLayer)
@@ -87,6 +88,7 @@ def _design_digest(module: nn.Module, layer: QuantumLayer) -> str:
     import hashlib
 
     tensors = [f"{name} {tuple(each.shape)}" for name, each in module.state_dict().items()]
+    # Sizes of layers stand in `extra_repr`; the layer itself is known by its circuit below.
     kinds = [f"{name} {type(each).__qualname__} {each.extra_repr()}" for name, each in module.named_modules()
              if each is not layer]  # fmt: skip
     content = "\n".join([*kinds, *tensors, ansatz_fingerprint(layer.ansatz)])
@@ -137,6 +139,7 @@ def build_own(  # noqa: PLR0913
     if not isinstance(module, nn.Module):
         fix = "End build with 'return model'" if module is None else "Return an instance of torch.nn.Module"
         raise wrong(source, "be a torch module", f"{type(module).__name__} from build", fix)
+    # By name: to import the class takes seconds of torch._dynamo.
     if type(module).__name__ == "OptimizedModule":
         raise wrong(
             source,
@@ -193,6 +196,7 @@ def _with_circuit(source: ModuleSource, circuit: nn.Module | None) -> nn.Module:
         )
     if isinstance(circuit, QuantumLayer):
         if ansatz_fingerprint(circuit.ansatz) == ansatz_fingerprint(own.ansatz):
+            # Its own weights stay: a run begins from those that the module has.
             own.reopen(circuit.neural_network.executor)
             own.requires_grad_(circuit.weight.requires_grad)
             return module

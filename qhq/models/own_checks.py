@@ -53,6 +53,7 @@ def check_tensors(source: ModuleSource, module: nn.Module) -> None:
         )
     weights = sum(each.numel() for each in module.parameters())
     try:
+        # In float32 the weight, its gradient and the two moments of Adam are 16 bytes.
         require_memory(16 * weights, f"A model of {weights:,} weights", fix="Make its layers smaller")
     except BackendError as error:
         raise ConfigError(error.must, got=error.got, fix=error.fix) from error
@@ -78,6 +79,7 @@ def try_out(
     Raises:
         ConfigError: If it cannot be trained or its forecasts not be relied on.
     """
+    # The same windows each time: a module that passed once passes again.
     draw = child_generator(0, "own module")
     sizes = [(_PROBED, shape.window, shape.features)] + [(_PROBED, shape.static)] * bool(shape.static)
     given = tuple(torch.as_tensor(draw.normal(size=size), dtype=dtype) for size in sizes)
@@ -161,6 +163,7 @@ def _check_repeats(
         return found
 
     forecast = forecast.detach()
+    # Other sizes of a batch take other paths through the linear algebra, and round otherwise in float32.
     near = 1e-4 * (1.0 + float(forecast.abs().max()))
     if float((run(*given) - forecast).abs().max()) > near:
         raise wrong(
@@ -173,6 +176,7 @@ def _check_repeats(
             source, "forecast each window by itself", "another forecast of a window alone than among others",
             "Keep the first dimension for the windows: no reshape, mean or softmax across it",
         )  # fmt: skip
+    # A window alone stands at the first place, so this finds what the check above cannot.
     turned = run(*(each.flip(0) for each in given)).flip(0)
     if float((turned - forecast).abs().max()) > near:
         raise wrong(
@@ -272,6 +276,7 @@ def _rows_of(
             at_work(lambda: module(*arguments), source)
         return recorder.inputs
 
+    # Asked twice, the windows turned round: the rows that a window leads to must move with it.
     calls, order = asked(given), torch.arange(_PROBED - 1, -1, -1)
     turned = asked(tuple(each[order] for each in given))
     fits = len(calls) == len(turned) and all(len(each) % _PROBED == 0 for each in calls)

@@ -63,6 +63,7 @@ def draw_curves(curves: Iterable[LossCurve], *, width: int, rows: int, plain: bo
     low, high = min(values), max(values)
     logarithmic = low > 0 and high > _LOGARITHMIC_FROM * low
     labels = {each.name: f"{each.name} {_number(each.finite[-1][1])}" for each in shown}
+    # A long name must not leave the curves themselves without space.
     right = min(max(map(len, labels.values())), width // 3)
     canvas = _Canvas(width - _MARGIN - right - 2, rows, plain=plain)
     first = min(each.finite[0][0] for each in shown)
@@ -85,6 +86,7 @@ def draw_curves(curves: Iterable[LossCurve], *, width: int, rows: int, plain: bo
             if ends.get(curve.name) == row:
                 line.append(" " + labels[curve.name][:right], style=curve.style)
         lines.append(line)
+    # The end of the axis must stand below the last dot, so the gap is measured and not tabbed.
     axis = f"epoch {first:g}"
     scale = "  (logarithmic)" if logarithmic else ""
     gap = max(1, canvas.width - len(axis) - len(f"{last:g}") - len(scale))
@@ -103,6 +105,7 @@ def _apart(wanted: Mapping[str, float], rows: int) -> dict[str, int]:
     taken: dict[str, int] = {}
     for name, share in sorted(wanted.items(), key=lambda item: item[1]):
         near = round(share * (rows - 1))
+        # From the top down, each to the free row that is nearest: names keep the order of the ends.
         free = sorted(set(range(rows)) - set(taken.values()), key=lambda row: (abs(row - near), row))
         if free:
             taken[name] = free[0]
@@ -122,6 +125,7 @@ class _Canvas:
         """Join points, each from the left and from the top as shares of the whole, by lines."""
         wide, high = self.width * self.across - 1, self.rows * self.down - 1
         dots = [(round(x * wide), round(y * high)) for x, y in points]
+        # A single point is a line to itself.
         for start, end in zip(dots, dots[1:] or dots, strict=False):
             for x, y in _line(start, end):
                 cell = (y // self.down, x // self.across)

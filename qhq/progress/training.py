@@ -200,6 +200,7 @@ class CurvesProgress(TrainingProgress):
             return []
         width, height = self.console.size
         rows = min(_PLOT_ROWS, height - _OTHER_ROWS)
+        # Braille has no letter in any other encoding, and writing it would raise an error.
         plain = not self.console.encoding.startswith("utf")
         lines = draw_curves(self._curves(), width=width - 1, rows=rows, plain=plain)
         title = begun[0].name if len(begun) == 1 else f"{len(begun)} seeds: validation loss of each"
@@ -226,6 +227,7 @@ class _Bar(Progress):
     def get_renderables(self) -> Iterable[RenderableType]:
         """The lines, then the bar."""
         if self.above is not None:
+            # Asked anew with each frame: the terminal may have another size since the last.
             yield from self.above()
         yield from super().get_renderables()
 
@@ -244,6 +246,7 @@ class _Pace:
 
     def left(self, done: float, epochs: int) -> str:
         """Words on the time that is left at most: training may stop early; none where nothing is known."""
+        # Epochs of an earlier process say nothing of the speed of this one.
         here = done - self.done
         if here <= 0 or epochs <= done:
             return ""

@@ -81,6 +81,7 @@ def make_entry(unit: Unit) -> MirrorEntry:
 def _time(text: object) -> int:
     if not isinstance(text, str):
         return 0
+    # MLflow counts milliseconds.
     return int(1000 * datetime.datetime.fromisoformat(text).timestamp())
 
 
@@ -109,7 +110,9 @@ def _run_params(record: Json) -> dict[str, str]:
 
 def _study_params(record: Json) -> dict[str, str]:
     plain = {key: value for key, value in record.items() if key not in ("rows", "pairs", "life", "verdict")}
+    # Floats are metrics, and stand among the points.
     texts = {key: value for key, value in _flatten(plain).items() if not isinstance(value, float)}
+    # Tags have these, or they are of one machine alone.
     left_out = ("schema_version", "versions.", "git.", "seed_", "folder", "file", "figure", "page", "created")
     return {
         _key(key): _text(value, PARAM_LENGTH) for key, value in texts.items() if not key.startswith(left_out)
@@ -128,6 +131,7 @@ def _run_points(unit: Unit, record: Json, started: int, ended: int) -> list[Metr
 def _history(unit: Unit, started: int) -> Iterator[MetricPoint]:
     """Losses and gradient norms; the step is the epoch, and so many milliseconds after the start."""
     path = unit.folder / "history.csv"
+    # A link would lead out of the folder: only what may be sent is read.
     if path not in unit.files():
         return
     for row in DictReader(read_regular(path, most=MOST_TABLE_BYTES).decode("utf-8").splitlines()):
@@ -147,6 +151,7 @@ def _evals(unit: Unit) -> Iterator[MetricPoint]:
     On other data than the run's own it is ``eval_other_data.BACKEND.mae``: another curve, never on the same.
     """
     counts: dict[str, int] = {}
+    # Named by their time, so that the step counts them in the order in which they were measured.
     for path in (each for each in unit.files() if each.parent.name == "evals"):
         content = read_json(path)
         kind = "eval_other_data" if content.get("other_data") else "eval"
@@ -339,6 +344,7 @@ class Unit:
 
     def state(self) -> str:
         """A digest that changes whenever one of the files does."""
+        # Not their contents: this is asked of every run of the folder, after every command.
         stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in self.files()]
         return hashlib.sha256(json.dumps(stats).encode()).hexdigest()[:16]
 

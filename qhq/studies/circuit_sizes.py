@@ -120,11 +120,13 @@ class SizeStudy(Study[SizeCell, list[SizeRow]]):
     @staticmethod
     def measure(cell: SizeCell) -> Outcome:
         """Ask a backend, and the exact simulator, at angles drawn at random."""
+        # Not by backend: all of them are asked at the same angles.
         generator = child_generator(cell.seed, f"size/{cell.size}/{cell.draw}")
         inputs = generator.uniform(-np.pi, np.pi, (_ROWS, cell.ansatz.num_inputs))
         weights = generator.uniform(-np.pi, np.pi, cell.ansatz.num_weights)
         if not cell.entry.is_exact_without_shots:
             return Outcome({"left_out": "the entry has exact values with method: density_matrix alone"})
+        # What grows with the size is what noise does; the spread of shots is the same at every size.
         spec = cell.entry.model_copy(update={"shots": None})
         try:
             executor: Any = open_backend(spec, cell.ansatz)
@@ -139,6 +141,7 @@ class SizeStudy(Study[SizeCell, list[SizeRow]]):
         return Outcome({
             "error": float(np.abs(found - exact).mean()),
             "spread": spread**0.5,
+            # The slope of what was found by the exact values: what noise leaves of the signal, offsets aside.
             "kept": float((apart * found).mean() / spread) if spread > 0 else None,
             "physical_qubits": len(executor.isa.qubits),
             "two_qubit_gates": report.two_qubit_gates,

@@ -242,6 +242,7 @@ def draw_layouts(
     # Far more attempts than layouts: of a small device most draws are ones that were drawn before.
     for _ in range(100 * count):
         chosen = _grow(neighbours, qubits, generator)
+        # As sets: the same qubits in another order are no other place on the device.
         if chosen is not None and set(chosen) not in [set(each) for each in found]:
             found.append(chosen)
         if len(found) == count:

@@ -111,7 +111,9 @@ class NoiseStudy(Study[NoiseCell, NoiseRecord]):
                     # gates.
                     for method in (None, "trex")
                 ]
+        # What the budget needs may be among what was asked for.
         cells = list({cell.key: cell for cell in cells}.values())
+        # A look only where something is measured: to sum the same cells up again shows nothing new.
         missing = {cell.key for cell in cells} - self.store.read().keys()
         test = self.experiment.data.test
         self.looks = add_look(test, run=self.folder.name, command="noise", times=int(bool(missing)))

@@ -80,7 +80,9 @@ def question_key(spec: IBMSpec, logical: str, call: int, seed: int, values: Floa
     waiting = {"description", "max_qpu_seconds", "poll_seconds", "patience_seconds", "settle_seconds"}
     # A field that came later is left out where it changes nothing: questions that were paid keep their keys.
     later = set() if spec.fractional_gates else {"fractional_gates"}
+    # How a question is cut into jobs and labelled, and whether training is allowed, changes no answer either.
     asked = [spec.model_dump_json(exclude={*waiting, *later, "training", "tags", "samples_per_job"}), logical]
+    # With the shape: the bytes of two rows of three numbers are those of three rows of two.
     digest = hashlib.sha256(json.dumps([*asked, call, seed, values.shape]).encode())
     # Bytes, not text: two angles that print alike may differ.
     digest.update(np.ascontiguousarray(values, dtype=np.float64).tobytes())
@@ -167,6 +169,7 @@ _STATES = (*OPEN, STORED, *ENDED, DISCARDED, REPLACED)
 
 MIGRATIONS = (
     (
+        # 1, with IF NOT EXISTS: files of before versions were counted have these tables.
         """CREATE TABLE IF NOT EXISTS requests (
              key TEXT PRIMARY KEY, run TEXT, backend TEXT, spec TEXT, circuit BLOB, program TEXT, input BLOB,
              created REAL)""",
@@ -176,6 +179,8 @@ MIGRATIONS = (
         "CREATE INDEX IF NOT EXISTS parts_of_request ON parts (key)",
     ),
     (
+        # 2: what a device was calibrated to as a job ran, jobs that a gateway made twice, and sessions that a
+        # process that died has left open.
         "ALTER TABLE parts ADD COLUMN calibration TEXT",
         "CREATE TABLE calibrations (fingerprint TEXT PRIMARY KEY, content BLOB)",
         """CREATE TABLE extras (
@@ -184,10 +189,12 @@ MIGRATIONS = (
              id TEXT PRIMARY KEY, backend TEXT, pid INTEGER, host TEXT, opened REAL, closed REAL)""",
     ),
     (
+        # 3: which instance alone can say what became of a job, and the qubits that it measures.
         "ALTER TABLE parts ADD COLUMN instance TEXT",
         "ALTER TABLE parts ADD COLUMN qubits TEXT",
     ),
     (
+        # 4: of a journal that was copied, which copy made a tag; and the cap that a job was sent with.
         "ALTER TABLE parts ADD COLUMN owner TEXT",
         "ALTER TABLE parts ADD COLUMN limit_seconds REAL",
         "CREATE TABLE instances (id TEXT PRIMARY KEY, place TEXT, made REAL)",

@@ -95,6 +95,7 @@ def check_scalable(kind: _ScalingByColumn, split: Split) -> None:
 
 def _by_kind(kind: _ScalingByColumn, windows: Windows) -> dict[Scaling, tuple[str, ...]]:
     """Features of each kind in use, in their order."""
+    # A dict keeps the order of the first column of each kind: parts are stored in it.
     found: dict[Scaling, tuple[str, ...]] = {}
     for name in windows.cut.features:
         each: Scaling = kind if isinstance(kind, str) else kind.get(name, kind[DEFAULT])
@@ -177,6 +178,7 @@ class _ColumnScaler:
         """See ``Scaler.inputs``."""
         check_columns(self.columns, windows)
         scaled = [part.inputs(of_columns(windows, part.columns)) for part in self.parts]
+        # The newest rows are common to all: what a part loses, it loses at the beginning of the window.
         rows = min(each.shape[1] for each in scaled)
         names = [name for part in self.parts for name in part.columns]
         order = [names.index(name) for name in self.columns]
@@ -320,6 +322,7 @@ def fit_static(kind: Scaling, train: TrainingSplit) -> StaticScaler:
     if kind == "panel_minmax":
         low, high = values.min(axis=0), values.max(axis=0)
         return StaticScaler(names, kind, low, as_unit(high - low))
+    # Of the windows, in which an asset of many rows counts more often: as the model sees them.
     return StaticScaler(names, kind, values.mean(axis=0), standard_deviation(values))
 
 

@@ -59,6 +59,7 @@ class Setting:
         inputs = self.scaler.inputs(windows)
         columns = [inputs.reshape(len(windows), -1)]
         if windows.cut.masked:
+            # A scaling to returns gives one row fewer than the window has.
             columns.append(windows.mask[:, -inputs.shape[1] :])
         if self.static is not None:
             columns.append(self.static.scale(windows))
@@ -113,6 +114,7 @@ def fit_gradient_boosting(setting: Setting) -> Regression:
     inputs, targets = setting.samples()
     # Evenly spread, not drawn: windows overlap, and the neighbours of one hold nearly the same.
     rows = np.unique(np.linspace(0, len(inputs) - 1, min(len(inputs), _BOOSTED_WINDOWS)).astype(int))
+    # scikit-learn takes seeds of 32 bits.
     seed = child_seed(setting.seed, "gradient_boosting") % 2**32
     with _one_thread():
         models = [

@@ -103,6 +103,7 @@ def tracks(windows: Windows) -> tuple[Track, ...]:
     """Choose the scale of each of the K targets, by its unit alone."""
     options = "strike" in windows.panel.columns
     scales = {name: change_scale(name, options=options) for name in windows.cut.targets}
+    # Prices and quotes wander, and their changes come back to a mean; all else comes back itself.
     return tuple(Track(name, scale, scale in ("log", "strike")) for name, scale in scales.items())
 
 
@@ -201,6 +202,7 @@ def _start(track: Track, windows: Windows) -> FloatArray:
     return np.zeros(len(windows)) if track.is_return else track.past(windows)[:, -1]
 
 
+# Of sessions: a week, two, a month, two and three.
 # Rows that a moving average tries, and the whole window; 1 is the last value, a baseline of its own.
 _LENGTHS = (2, 3, 5, 10, 22, 44, 66)
 

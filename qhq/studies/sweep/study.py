@@ -76,6 +76,7 @@ def open_sweep(spec: SweepSpec, config: ExperimentConfig) -> Sweep:
             )
         if each.data.split.walks:
             check_one_scale(each.data)
+    # For its errors alone: prices that cannot be had must not show after a night either.
     Fingerprints.of(start)
     name = f"{spec.name}-{digest(start)}-s{start.seed}"
     return Sweep(spec, start, RunFolder(runs_dir() / "sweeps" / name))
@@ -111,6 +112,7 @@ def run_sweep(sweep: Sweep, runner: Runner | None = None) -> SweepRecord:
     with writable(sweep.folder.path):
         sweep.folder.path.mkdir(parents=True, exist_ok=True)
     with sweep.folder.locked():
+        # First, as by these a sweep that was cut off is known to have begun.
         sweep.folder.write_text("sweep.yaml", dump_document(sweep.spec))
         sweep.folder.write_text("start.yaml", dump_document(sweep.start))
         # Opened under the lock: it counts on being the only one that writes there.
