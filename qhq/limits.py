@@ -85,6 +85,7 @@ def _of_machine() -> int:
     for line in filter(str.strip, _read(Path("/proc/meminfo")).splitlines()):
         name, *words = line.split()
         if name == "MemAvailable:" and words and words[0].isdigit():
+            # The kernel writes kB and means KiB.
             return int(words[0]) << 10
     try:  # macOS: all there is, in use or not
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -262,6 +262,7 @@ def _read_entanglement(found: Entanglement, over: str) -> FigureReading:
     share = found.mean.value / found.haar
     verdict, says = _rank(
         -share,
+        # GHZ states have Q = 1, which is 1.2 times the mean of random states of four qubits.
         (-1.2, "fair", "more than random states: close to one family of states"),
         (-0.5, "good", "entangles well"),
         (-1e-6, "fair", "entangles weakly"),

@@ -178,6 +178,8 @@ def _spread(
     count = np.repeat(counts, horizon)
     own = np.bincount(cells, values.ravel(), size) / count
     mean = own if centre is None else np.tile(centre, len(counts))
+    # In two passes: the mean of squares less the square of the mean would lose all digits of a price that
+    # hardly moves.
     variance = np.bincount(cells, (values.ravel() - mean[cells]) ** 2, size) / count
     spread: FloatArray = np.sqrt(variance.reshape(-1, horizon).mean(axis=1))
     return spread

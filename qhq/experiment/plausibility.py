@@ -116,6 +116,7 @@ def _explained(scan: Scan, place: int, forecast: FloatArray, own_past: float) ->
         left = (1 - own_past) * np.bincount(block, (truth - truth.mean()) ** 2, BLOCKS)
         gains = (left - np.bincount(block, (truth - guess) ** 2, BLOCKS))[count > 0] / max(left.sum(), 1e-300)
         part = float(gains.sum())
+        # The gain is a sum over blocks: its error is that of one block times the root of their number.
         error = float(gains.std(ddof=1)) * np.sqrt(len(gains)) if len(gains) > 1 else np.inf
         best = max(best, (part, part / max(error, 1e-9)))
     return best

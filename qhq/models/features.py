@@ -221,6 +221,8 @@ def _components(rows: np.ndarray, count: int) -> np.ndarray:
     spread, vectors = np.linalg.eigh(rows.T @ rows / max(1, len(rows)))
     order = np.argsort(spread)[::-1]
     spread, vectors = spread[order], vectors[:, order]
+    # Eigenvalues of the covariance are squares: what rounding leaves of a direction that no window has is
+    # some 1e-16 of the largest, and a direction of 1e-5 of its length still counts.
     rank = max(1, int((spread > 1e-10 * max(spread[0], 1e-300)).sum()))
     # A component's sign is arbitrary: the largest entry is positive, so that no library decides it.
     signs = np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(vectors.shape[1])])

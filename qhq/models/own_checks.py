@@ -293,6 +293,7 @@ def _rows_of(
 def _turned(rows: FloatArray, turned: FloatArray) -> bool:
     """Whether rows are those of the same windows in reverse."""
     one, other = (each.reshape(_PROBED, -1) for each in (rows, turned))
+    # Wide: in another order a float32 module adds up otherwise, while other rows differ at once.
     return one.shape == other.shape and bool(np.allclose(one[::-1], other, rtol=1e-3, atol=1e-4))
 
 

@@ -312,6 +312,7 @@ class Landscape(Sourced):
         """What it shows, in a sentence."""
         known = [each for row in self.losses for each in row if each is not None]
         highest = max(known, default=self.loss)
+        # The loss at the middle of the grid is the same, but for rounding.
         lower = sum(each < self.loss * (1 - 1e-6) for each in known)
         where = "the lowest on the grid" if not lower else f"{lower} of {len(known)} points are lower"
         return (

@@ -88,6 +88,8 @@ class NaturalGradient(torch.optim.Adam):
     def _move(self, circuit: MeasuredCircuit, weight: Tensor, heard: list[Tensor]) -> None:
         assert weight.grad is not None
         (group,) = (each for each in self.param_groups if any(one is weight for one in each["params"]))
+        # In double precision: where weights are redundant the metric is singular but for what is added below,
+        # and float32 would lose the step in its inverse.
         gradient = (weight.grad + group["weight_decay"] * weight).double().cpu()
         rows = torch.cat(heard)
         # Evenly spread and not drawn: a training that is resumed repeats its steps bit for bit.
@@ -95,6 +97,7 @@ class NaturalGradient(torch.optim.Adam):
         metric = circuit.metric(rows[picked], blocks=self._metric == "blocks")
         if self._metric == "diagonal":
             metric = metric.diagonal().diag()
+        # Tikhonov: without it a direction that changes no state would be stepped along without bound.
         metric = metric + self._regularisation * torch.eye(len(metric), dtype=metric.dtype)
         step = torch.linalg.solve(metric, gradient)
         weight.sub_(group["lr"] * step.to(weight))

@@ -129,6 +129,7 @@ def hint_of_prices(draft: OptionDraft) -> Hint | None:
         implied = implied_volatility(
             mid[rows], forward, strike, years[rows], discount, draft.column("right")[rows]
         )
+        # Outside of 1 to 500 % it is a price at a bound that implies a volatility, and not the market.
         known = (implied > 0.01) & (implied < 5)
         if np.count_nonzero(known) < 5:
             return None
@@ -253,10 +254,14 @@ def _check_rights(draft: OptionDraft) -> Iterator[RowFinding]:
     )
     with np.errstate(all="ignore"):
         worth = right * (spot - strike)
+        # Only far enough from the money for a call and a put to differ by more than a spread, a dividend and
+        # the rate can make of it.
         apart = np.isfinite(mid) & (np.abs(worth) > 0.03 * spot)
         swapped = apart & (mid < worth - 0.02 * spot)
         straight = apart & (mid < -worth - 0.02 * spot)
     count = np.count_nonzero(apart)
+    # Of contracts away from the money about half are in it, and those alone can be priced below their worth:
+    # a third of all is most of them. A file that is read right has none but slips.
     if count < 10 or np.count_nonzero(swapped) < 0.3 * count or np.count_nonzero(straight) > 0.05 * count:
         return
     yield from find_rows(

@@ -96,6 +96,7 @@ def _likenesses(own: FloatArray, others: FloatArray) -> Iterator[tuple[float, in
             )
             lags = np.concatenate([np.arange(late + 1), np.arange(-late, 0)])
             with np.errstate(all="ignore"):
+                # Of days on which a series did not move, its squares add up to 0.
                 likeness = products[lags] / np.sqrt(np.maximum(mines[lags], 1e-9) * other_squares[lags])
             # Of lags at which one of the two did not move: no likeness, and no division that counts.
             likeness = np.nan_to_num(likeness, nan=0.0, posinf=0.0, neginf=0.0)
@@ -131,6 +132,7 @@ def _changes(table: FloatArray) -> Iterator[FloatArray]:
                 max(1.4826 * np.median(np.abs(each)), 0.3 * each.std()) if len(each) else 1
                 for each in known
             ]
+        # Least that can be divided by: a series that never moved has only zeros to be divided.
         scale = np.maximum(np.array(spreads, dtype=np.float64), 1e-300)
         # Clipped, lest one crash that all stocks share makes copies of them.
         yield np.clip(np.nan_to_num(change / scale), -_CLIP, _CLIP)

@@ -331,6 +331,8 @@ def _interpolated(panel: Panel, name: str, values: FloatArray) -> LeakDoubt | No
     if len(known) < _FEWEST_ROWS / 2:
         return None
     digit = _last_digit(values[np.isfinite(values)])
+    # Two steps of rounded values differ by a unit of the last digit where the line itself has equal ones; of
+    # values in full by rounding.
     tolerance = max(1e-9 * float(np.nanmax(np.abs(values))), 0.0) if digit == 0 else 1.01 * digit
     long = (np.abs(steps) > 1e-6 * float(np.median(known))) & (np.abs(steps) >= _LEAST_STEP * digit)
     straight = np.zeros(len(steps), dtype=bool)
@@ -338,9 +340,11 @@ def _interpolated(panel: Panel, name: str, values: FloatArray) -> LeakDoubt | No
     starts = np.flatnonzero(straight & ~np.concatenate([[False], straight[:-1]]))
     ends = np.flatnonzero(straight & ~np.concatenate([straight[1:], [False]]))
     lengths = ends - starts + 2  # equal steps of the run
+    # Rounded to few digits, equal steps come by chance: there a line must be longer.
     least = _STRAIGHT if digit == 0 else _STRAIGHT + 2
     starts, lengths = starts[lengths >= least], lengths[lengths >= least]
     slopes = steps[starts]
+    # Lines of one slope are a trend, such as interest that accrues, and nothing was filled in.
     distinct = len(np.unique(np.round(slopes / max(float(np.median(known)), 1e-300), 6)))
     inside = int((lengths - 1).sum())
     if len(starts) < 3 or distinct < 3 or inside < _LEAST_INSIDE * np.isfinite(values).sum():

@@ -474,6 +474,7 @@ class _Calendar:
     def explains(self, values: FloatArray) -> bool:
         """Whether a column is a function of the day of the week, the month or the year."""
         good = np.isfinite(values)
+        # A column that never moves is a function of anything.
         spread = values[good].std() if good.any() else 0.0
         return bool(spread == 0) or any(
             _spread_within(values[good], key[good]) <= 1e-6 * spread for key in self.keys

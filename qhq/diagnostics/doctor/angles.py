@@ -148,6 +148,7 @@ def angles_wrapped(signs: Signs) -> Iterator[Finding]:
         turned = _turned(layer)
         if turned is None or not len(turned):
             continue
+        # A single outlier may wrap, which is a warning; what 90 % of the samples do is how the model sees.
         reach = float((turned.max(axis=0) - turned.min(axis=0)).max())
         usual = float((np.quantile(turned, 0.95, axis=0) - np.quantile(turned, 0.05, axis=0)).max())
         if reach > _TWO_PI and _comes_back(signs, layer):
@@ -187,4 +188,6 @@ def _comes_back(signs: Signs, layer: LayerSigns) -> bool:
         return True
     probe, rows = Probe(layer.circuit), layer.angles[:_ROWS]
     here, there = (probe.expectations(values_at(rows + turn, layer.weights)) for turn in (0.0, _TWO_PI))
+    # Expectation values are at most of the size of their observables; what rounding leaves of a whole turn is
+    # some 1e-15.
     return bool(np.abs(here - there).max() < 1e-6)

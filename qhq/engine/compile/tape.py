@@ -121,6 +121,7 @@ def _check_observable(observable: SparsePauliOp, qubits: int) -> None:
             got=f"{observable.num_qubits} qubits beside {qubits}",
             fix="Pad its labels with I",
         )
+    # Products of Paulis leave an imaginary rounding; a real observable that somebody wrote has none.
     if not np.allclose(observable.coeffs.imag, 0, atol=1e-12):
         raise ConfigError(
             "Every observable must be Hermitian",
