@@ -381,6 +381,8 @@ def _value_fault(text: str, error: Exception) -> str:
             if not isinstance(event, ScalarEvent) or event.style is not None or event.value == "<<":
                 continue
             try:
+                # One scalar at a time: the parser itself says of a bad date or number neither where nor
+                # which.
                 reader.load(f"!<{event.tag}> {event.value}" if event.tag else event.value)
             except Exception as reason:
                 mark = event.start_mark

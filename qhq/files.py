@@ -148,6 +148,7 @@ def held_alone(path: Path, *, must: str, fix: str, seconds: float = 0.0) -> Iter
         HeldError: If another process still holds it then; says which.
         OSError: If the file cannot be made.
     """
+    # Of the operating system: it falls with its process, however that ends, and leaves nothing to clean up.
     lock = filelock.FileLock(path)
     try:
         lock.acquire(timeout=seconds)
@@ -222,6 +223,7 @@ def _written_through(path: Path, ending: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="qhq-") as folder:
         temporary = Path(folder) / f"content{ending[:16]}"
         yield temporary
+        # Not blocking: to open a FIFO for writing waits for a reader, who may never come.
         handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         os.set_blocking(handle, True)
         with os.fdopen(handle, "wb") as stream, temporary.open("rb") as content:
@@ -237,6 +239,7 @@ def append_line(path: Path, line: str) -> None:
         OSError: If it cannot be written, or the path is no regular file or one of several names.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Opened first and looked at then: between a look and an opening the name could be given to a FIFO.
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     with os.fdopen(handle, "ab", buffering=0) as file:
         found = os.fstat(handle)

@@ -70,6 +70,7 @@ def draw_figure(ansatz: Ansatz) -> Figure:
     for circuit in _ways(ansatz):
         try:
             with warnings.catch_warnings():
+                # Of fonts and layouts: the reader of a picture can do nothing about them.
                 warnings.simplefilter("ignore")
                 figure: Figure = _drawable(circuit, _Letters(_LONGEST_IN_FIGURE, math=True)).draw(
                     "mpl", fold=_FOLD, style="iqp"

@@ -250,6 +250,7 @@ def _load_qasm2(path: Path, text: str) -> QuantumCircuit:
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt | SystemExit):
             raise
+        # A panic of Qiskit's Rust parser is no Exception, so that everything else is caught.
         raise _unreadable(path, "OpenQASM 2", error) from error
 
 

@@ -37,6 +37,7 @@ class FactorsExecutor:
     ) -> tuple[FloatArray, FloatArray]:
         """Pull a cotangent (B, O) back to inputs (B, I) and weights (W,)."""
         pulls = [
+            # Columns of a matrix are strided, and kernels read rows of memory.
             each.vjp(*given, np.ascontiguousarray(np.asarray(cotangent)[:, part.outputs]))
             for part, (each, given) in zip(self._parts, self._asked(inputs, weights), strict=True)
         ]

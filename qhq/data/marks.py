@@ -229,6 +229,7 @@ def read_dates(
     days = np.full(len(cells), np.datetime64("NaT", "D"))
     timed = np.zeros(len(cells), dtype=np.bool_)
     if wanted is not None and "%" in wanted:
+        # Cells that do not fit come back empty, and are reported with their rows.
         found = pd.to_datetime(pd.Series(list(cells), dtype=object), format=wanted, errors="coerce")
         return Days(found.to_numpy().astype("datetime64[D]"), wanted, timed)
     if cells and wanted in (None, "iso", "yearfirst") and all(map(_ISO_DAY.fullmatch, cells)):

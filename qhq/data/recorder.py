@@ -177,6 +177,8 @@ def _record(
             _fetch(symbol, source, limit, progress, frames)
         finally:
             if frames:
+                # In a finally: expiries that were fetched before a failure, or before Ctrl-C, cannot be had
+                # tomorrow.
                 outcome.files = store.append(frames)
                 outcome.expiries, outcome.contracts = len(frames), sum(map(len, frames))
     except Exception as error:

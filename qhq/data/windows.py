@@ -283,6 +283,7 @@ def join_blocks(panel: Panel, blocks: Sequence[Windows]) -> tuple[Windows, IntAr
 
     rows = place(panel.code, panel.dates)
     asked = np.concatenate([place(each.code, each.dates[:, 0]) for each in blocks])
+    # By series and date: row numbers of a fold mean nothing in the panel of all.
     starts = np.searchsorted(rows, asked) - blocks[0].cut.window
     order = np.argsort(starts, kind="stable")
     return Windows(panel, starts[order], blocks[0].cut), order
@@ -405,5 +406,6 @@ def spread_subset(windows: Windows, count: int, seed: int) -> Windows:
     for symbol in np.unique(code):
         places = np.flatnonzero(code == symbol)
         share[places] = (np.arange(len(places)) + 0.5) / len(places)
+    # Equal ranks stay in the drawn order, so that the subset depends on the seed alone.
     chosen = order[np.argsort(share, kind="stable")[:count]]
     return windows.select(np.sort(chosen))

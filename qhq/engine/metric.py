@@ -165,6 +165,7 @@ class _Block:
     def metric(self, angles: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """The metric (B, k, k) by its k angles, of all angles (B, K) of the circuit."""
         states = self._engine.states(np.ascontiguousarray(angles[:, self._before]), np.zeros(0))
+        # A generator is a Pauli string: it permutes amplitudes and multiplies each by a phase.
         turned = np.stack([factors * states[:, source] for source, factors in self._turns], axis=1)
         along = np.einsum("bn,bkn->bk", states.conj(), turned).real
         overlaps = np.einsum("bkn,bln->bkl", turned.conj(), turned, optimize=True).real

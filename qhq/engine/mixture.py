@@ -141,6 +141,7 @@ class MixtureEngine:
     def _at(self, angles: _Reals) -> _Reals:
         """Values (B, O) at angles (B, K); each row is worked out once a process."""
         known = _values.setdefault(self._key, {})
+        # By their bits: windows that share angles, as of a constant input, are worked out once.
         keys = [row.tobytes() for row in np.ascontiguousarray(angles)]
         first_of = dict[bytes, int]()
         for place, key in enumerate(keys):
@@ -256,6 +257,7 @@ def _product(run: Sequence[_Fixed], qubits: tuple[int, ...]) -> _Complex:
             for each in run:
                 states = _applied(states, each.matrix, tuple(place[qubit] for qubit in each.qubits))
             product[first : first + _COLUMNS] = states.reshape(-1, size)
+        # Columns were rows so far, for the cache; a product wants the matrix as it is.
         _matrices[key] = np.ascontiguousarray(product.T)
         while len(_matrices) > _KEPT_MATRICES:
             _matrices.popitem(last=False)

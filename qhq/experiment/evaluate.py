@@ -347,6 +347,7 @@ def prediction_intervals(
         record["levels"] = []
     for level in levels:
         with suppress(DataError):
+            # A high level needs more windows than there may be; the others are kept all the same.
             kept = fit_conformal(validation.windows, validation.forecast, level)
             record["levels"].append(kept.to_dict())
     if kind == "adaptive":

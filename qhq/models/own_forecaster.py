@@ -333,6 +333,7 @@ class _Replay:
 
     def expectations(self, inputs: Any, weights: Any) -> FloatArray:  # noqa: ARG002
         """The next values, in the precision that is asked for."""
+        # In the order of the calls, which is that in which they were recorded.
         return np.ascontiguousarray(self._left.pop(0), dtype=inputs.dtype)
 
     def vjp(self, inputs: Any, weights: Any, cotangent: Any) -> tuple[FloatArray, FloatArray]:

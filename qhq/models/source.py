@@ -90,6 +90,7 @@ def trust_digest(digest: str, *, keep: bool = False) -> None:
             path = _ledger_path()
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             append_line(path, digest)
+            # Whoever may write here may say which programs this user is taken to have run.
             path.chmod(0o600)
     _NAMED.add(digest)
 

@@ -68,6 +68,7 @@ class Stack(nn.Module):
     def __init__(self, models: Sequence[HybridForecaster]) -> None:
         super().__init__()
         self.members = len(models)
+        # Of a copy the leaves are exchanged: the members must stay models of their own.
         self.model = copy.deepcopy(models[0]).train()
         self.model.closed = False  # a training loads weights, which opens the head
         for path, module in list(self.model.named_modules()):

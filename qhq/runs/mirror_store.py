@@ -100,6 +100,7 @@ def open_store(target: MirrorTarget) -> Iterator[MirrorStore]:
         Exception: Whatever MLflow raises, or filelock.Timeout where another process holds it for long.
     """
     target.lock.parent.mkdir(parents=True, exist_ok=True)
+    # Two processes that open a new SQLite store at once would both create its tables, and one of them fail.
     lock = filelock.FileLock(target.lock, timeout=_LOCK_SECONDS)
     with lock, warnings.catch_warnings(), _environment(_QUIET):
         warnings.simplefilter("ignore")

@@ -112,6 +112,8 @@ class Placement:
         # A virtual gate has no error to be measured.
         if any(use.error is None and use.seconds > 0 for use in self.uses):
             return None
+        # As a sum of logarithms, which a gate that always fails would end; so it counts as failing nearly
+        # always.
         return math.exp(sum(math.log1p(-min(each, 0.999999)) for each in known))
 
 

@@ -327,6 +327,7 @@ def _send(journal: Journal, key: str, clock: Clock, *, send: bool) -> tuple[JobR
         raise
     runner = open_runner(request.spec, journal, clock)
     try:
+        # Ctrl-C too must not leave a session open, which costs by the wall clock.
         return runner, runner.send(request) if send else request
     except BaseException:
         runner.close()

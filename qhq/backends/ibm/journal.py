@@ -131,6 +131,7 @@ class Journal:
         """Id of the journal at this place: a copy, or one restored from elsewhere, gets one of its own."""
         found = self.path.stat()
         path, device, inode = str(self.path.resolve()), found.st_dev, found.st_ino
+        # A copy has another inode, or lies on another device or host.
         here = [socket.gethostname(), path, device, inode]
 
         def known() -> str | None:

@@ -112,6 +112,7 @@ class WireSession(RetrySession):  # type: ignore[misc]
 
 def keep_key_here(auth: Any) -> None:
     """Let a redirect of the identity service be an error: it would carry the API key along."""
+    # The client documents it nowhere: another version may have none.
     manager = getattr(auth, "tm", None)
     if manager is not None:
         manager.http_config = {**(manager.http_config or {}), "allow_redirects": False}

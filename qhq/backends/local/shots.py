@@ -226,6 +226,7 @@ def state_probabilities(
         if not lost:
             return found
         axes = found.reshape(len(found), *[2] * width).transpose(0, *kept, *lost)
+        # Summed over the qubits that nobody reads, last: what is left are marginal probabilities.
         return np.ascontiguousarray(axes.reshape(len(found), 1 << len(wires), -1).sum(axis=-1))
 
     return probabilities

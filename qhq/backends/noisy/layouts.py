@@ -73,6 +73,8 @@ def build_smallest_isa(
         found.append(replace(_on_device(inside, part, isa.circuit.num_qubits), target=device.target))
     if not found:
         return isa
+    # By the probability that no gate fails; one that is broken counts as nearly always, and does not end the
+    # sum.
     best = max(found, key=lambda each: sum(np.log1p(-min(error or 0.0, 0.999)) for error in each.errors))
     gates, before = (each.circuit.num_nonlocal_gates() for each in (best, isa))
     _tell(

@@ -397,6 +397,7 @@ def _noise(whole: FloatArray, newest: int) -> FloatArray:
     variance = whole[:, -1, -1] / count - means[:, -1] ** 2
     covariance = whole[:, newest, -1] / count - means[:, newest] * means[:, -1]
     with np.errstate(all="ignore"):
+        # White noise about a value brings back half of what it adds at the most, and never more of the same.
         return np.where(variance > 0, np.clip(-covariance / variance, 0.0, 0.5), 0.0)
 
 
@@ -421,6 +422,7 @@ def _errors(sums: FloatArray, columns: list[int]) -> FloatArray:
 
 def _block_sums(table: FloatArray, cell: IntArray, count: int) -> FloatArray:
     """Cross products of the columns of a table (N, P) in each of some cells, shape (count, P, P)."""
+    # Sorted once, each cell is a slice, and its cross products one matrix product.
     order = np.argsort(cell, kind="stable")
     edges = np.searchsorted(cell[order], np.arange(count + 1))
     table, sums = table[order], np.zeros((count, table.shape[1], table.shape[1]))

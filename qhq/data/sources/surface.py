@@ -266,6 +266,7 @@ def read_points() -> pd.DataFrame:
     rows = _name_columns(points)
     rows["rate"] = _match_rates(points, rates)
     rows["kind"] = "surface"
+    # Stable, so that of two rows of a day the one that the file has first stays first.
     return rows.sort_values(["contract_id", "date"], kind="stable", ignore_index=True)
 
 

@@ -79,6 +79,7 @@ def matrix_of(operation: Any) -> _Matrix:
         ConfigError: If it has none, or none while a parameter is free.
     """
     try:
+        # A user's own code: it may raise anything, even what is no Exception.
         return np.asarray(operation.to_matrix(), np.complex128)
     except STOPS:
         raise

@@ -209,6 +209,7 @@ class _Flattener:
         self._flips += item.flips + item.masks + leading_bits(item.flips)
         self._op(Kind.DENSE, {Op.QUBITS: len(item.flips), Op.FLIPS: start, Op.MATRIX: len(self._dense)})
         for matrix in (item.matrix, item.matrix.conj().T):  # the adjoint for the way back
+            # As pairs of real numbers, which is what the kernels work on.
             self._dense += np.ascontiguousarray(matrix).ravel().view(np.float64).tolist()
 
     def _diagonal(self, item: Diagonal) -> None:

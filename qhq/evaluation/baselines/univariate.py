@@ -256,6 +256,8 @@ class ExponentialSmoothing(PerTarget[ByGroup]):
 
         def median_weight(mask: Mask) -> FloatArray:
             numbers, counts = np.unique(segment[mask], return_counts=True)
+            # Of thousands of contracts a few long ones: each fit takes a while, and their median changes
+            # little.
             longest = numbers[np.argsort(-counts, kind="stable")[:_MOST_SERIES]]
             return np.array(np.median([weights(int(number)) for number in longest]))
 
