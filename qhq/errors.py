@@ -158,6 +158,7 @@ def no_formula(text: str) -> str:
     """
     shown = visible(text, cell=True)
     acts = text.startswith(_FORMULA) or text.lstrip().startswith(_FORMULA)
+    # A number may begin with a sign; everything else that a spreadsheet takes for a formula gets a quote.
     if acts and not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", text):
         return f"'{shown}"
     return shown

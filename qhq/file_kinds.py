@@ -132,4 +132,5 @@ def blank_comments(text: str) -> str:
     def blank(match: re.Match[str]) -> str:
         return match[0] if match[0].startswith('"') else "\n" * match[0].count("\n")
 
+    # Strings first, so that a // inside of one is no comment.
     return re.sub(r'"[^"\n]*"|//[^\n]*|/\*.*?\*/', blank, text, flags=re.DOTALL)

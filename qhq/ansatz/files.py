@@ -209,6 +209,7 @@ _SIZES = {
     re.compile(r"\b(?:ctrl|negctrl|pow)\s*\(([^@]*)\)\s*@"): _MOST_REPEATS,
 }
 
+# Of OpenQASM 2 and 3: hexadecimal, binary, octal and decimal, with underscores between the digits.
 _NUMBER = re.compile(r"0[xX][\da-fA-F_]+|0[bB][01_]+|0[oO][0-7_]+|\d[\d_]*(?:\.\d*)?(?:[eE][+-]?\d+)?")
 
 

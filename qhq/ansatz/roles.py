@@ -201,6 +201,7 @@ def _draw_step(
     if len(rows) > 1:
         axes.plot([column] * 2, [min(rows), max(rows)], color=edge, linewidth=1.6, zorder=1)
     for place, row in enumerate(rows[:controls]):
+        # The lowest bit is that of the first control; a 0 is one that must be |0>, drawn open.
         face = edge if closed >> place & 1 else "#ffffff"
         axes.add_patch(Ellipse((column, row), *_DOT, facecolor=face, edgecolor=edge, zorder=3))
     targets = rows[controls:]

@@ -144,6 +144,7 @@ class Spsa:
         moved = np.stack([rows + step * directions, rows - step * directions])
         values = self._values(moved.reshape(-1, rows.shape[1])).reshape(*moved.shape[:3], cotangent.shape[1])
         slopes = np.einsum("rbo,bo->rb", values[0] - values[1], cotangent) / (2 * step)
+        # For directions of signs, dividing by an entry is the same as multiplying by it.
         gradients = np.einsum("rb,rbp->bp", slopes, directions) / count
         return gradients[:, : inputs.shape[1]], gradients[:, inputs.shape[1] :].sum(axis=0)
 

@@ -225,6 +225,7 @@ def _with_sessions(panel: Panel, sessions: DateArray) -> Panel:
     source = np.concatenate([np.arange(len(panel.code)), np.repeat(newest, count)])
     added = np.concatenate([np.zeros(len(panel.code), dtype=bool), np.ones(count * len(newest), dtype=bool)])
     dates = np.concatenate([panel.dates, np.tile(sessions, len(newest)).astype(panel.dates.dtype)])
+    # By series, then by date, as every panel is: lexsort takes its last key first.
     order = np.lexsort((dates, panel.code[source]))
     source, added = source[order], added[order]
     values = np.where(added[:, None], np.nan, panel.values[source])

@@ -229,6 +229,7 @@ FROM_LOGS = _names("logs")
 
 _ASSET_PRICES = _names("asset")
 _COUNTS = ("shares", "contracts")
+# Reversed, so that of two columns of one name the first wins.
 _BY_NAME = {each.name: each for each in reversed(COLUMNS)}
 
 
@@ -311,6 +312,7 @@ def plain_name(name: object) -> str:
     >>> [plain_name(name) for name in (" [QUOTE_DATE]", "<TICKER>", "5. adjusted close", "Vol.")]
     ['quote_date', 'ticker', 'adjusted_close', 'vol']
     """
+    # Alpha Vantage numbers its names: "5. adjusted close", "4a. close (USD)".
     text = re.sub(r"^\s*\d{1,2}[a-z]?\. ", "", str(name).lower())
     return re.sub(r"[^\w]+", "_", text).strip("_")
 

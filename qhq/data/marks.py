@@ -144,11 +144,13 @@ def _decimal_of(body: str) -> str:
         return mark if body.count(mark) == 1 or body.count(other) == 1 else ""
     if point >= 0:
         if body.count(".") > 1:
+            # Several points can only part thousands, and then the comma is the decimal mark.
             return "," if re.fullmatch(r"\d{1,3}(\.\d{3})+", body) else ""
         # 1.234 may be German for 1234; 0.234 is a fraction, as no thousands begin with a zero.
         return "." if len(body) - point != 4 or body.startswith("0.") else ""
     if comma >= 0:
         if body.count(",") > 1:
+            # In India groups of two stand before the last one of three: 12,34,567.
             return "." if re.fullmatch(r"\d{1,3}(,\d{2,3})*,\d{3}", body) else ""
         return "," if len(body) - comma != 4 or body.startswith("0,") else "?"
     return ""
@@ -160,8 +162,11 @@ _CLOCK = re.compile(
     r"[T ,]+\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?\s*(?:[AaPp]\.?[Mm]\.?)?"
     r"\s*(?:Z|(?:UTC|GMT)?[-+]\d{2}:?\d{2}|[A-Z]{3,4})?$"
 )
+# A date that was written as a time: 2024-01-02 00:00:00, 20240102 000000.
 _MIDNIGHT = re.compile(r"[T ,]+(?:0?0:00(?::00(?:[.,]0+)?)?(?![:\d])|0{4,6}$)")
+# A clock without colons, as behind 20240102.
 _COMPACT_CLOCK = re.compile(r"(?<=^\d{8})[T ]\d{4}(?:\d{2})?$")
+# Wed, 2 Jan 2024.
 _WEEKDAY = re.compile(r"^(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+", re.IGNORECASE)
 # By the first letters, four where three are those of two months: English, German, French, Spanish, Italian,
 # Portuguese, Dutch, Polish, Turkish.

@@ -245,6 +245,7 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0].rstrip('.')}"
 
 
+# It becomes the name of a folder: no slash, and no leading dot.
 _TICKER = re.compile(r"[A-Za-z0-9^=_-][A-Za-z0-9^=._-]{0,39}")
 
 

@@ -378,6 +378,7 @@ def _on_sessions(panel: Panel, session: IntArray) -> Panel:
     step = np.ones(len(session), dtype=np.intp)
     inside = panel.segment[1:] == panel.segment[:-1]
     step[1:][inside] = np.diff(session)[inside]
+    # Where each row goes: as many places on as sessions have passed.
     place = np.cumsum(step) - 1
     count = int(place[-1]) + 1 if len(place) else 0
     # The row at or before each place; a missing session belongs to the segment of the row before it.

@@ -137,6 +137,7 @@ def meyer_wallach(states: States) -> Array:
     """``Q = 2 (1 - mean_k Tr rho_k^2)`` of each state: (B, 2^Q) -> (B,)."""
     batch, size = states.shape
     qubits = size.bit_length() - 1
+    # Qubit q is bit q of the index, so its values alternate every 2^q amplitudes.
     purities = [_purity(states.reshape(batch, -1, 2, 1 << qubit)) for qubit in range(qubits)]
     measure: Array = np.maximum(0.0, 2 * (1 - np.mean(purities, axis=0)))
     return measure

@@ -57,6 +57,7 @@ class TemporalConvolution(nn.Module):
 
     def forward(self, sequence: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs (B, T, hidden) of a sequence (B, T, features), and the last one (B, hidden)."""
+        # Convolutions of torch have time last.
         states = self.enter(sequence.transpose(1, 2))
         for block, dilation in zip(self.blocks, self.DILATIONS, strict=True):
             # Padded before the first step alone: no output sees a step after its own.

@@ -144,6 +144,7 @@ class IBMSpec(BackendSpec):
     @property
     def is_template(self) -> bool:
         """Whether the entry stands for any device and names none."""
+        # Devices are called by letters, digits, _ and -; a template has a glob in it.
         return not re.fullmatch(r"[\w-]+", self.name)
 
     def is_on(self, switch: _Switch, *, from_level: int) -> bool:

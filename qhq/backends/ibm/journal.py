@@ -185,6 +185,7 @@ class Journal:
     @contextlib.contextmanager
     def sending(self, device: str) -> Iterator[None]:
         """One at a time sends to a device inside; its lock is freed by the system if it is killed."""
+        # It becomes the name of a file, and an entry of somebody else may call a device ``../../x``.
         name = re.sub(r"[^A-Za-z0-9_-]", "_", device)[:60]
         lock = FileLock(str(self.path.with_name(f".jobs.{name}.lock")), mode=0o600)
         with contextlib.ExitStack() as held:

@@ -329,6 +329,7 @@ def decode(raw: str) -> Estimates:
             content = program.passthrough_data
             asked = content["qiskit_mitigation"][0]
             return Estimates(
+                # By observable first, as the PUB was broadcast.
                 values=np.asarray(data.evs, dtype=np.float64).T,
                 stds=np.asarray(data.stds, dtype=np.float64).T,
                 items=tuple(

@@ -158,6 +158,8 @@ def trades_in_us(name: str) -> bool:
     (True, True, False, False)
     """
     product = product_of(name)
+    # Yahoo's and others' endings of exchanges have two letters or more; one alone, as in BRK.B, is a class of
+    # shares.
     return product.home == "US" if product else re.fullmatch(r".*\.[A-Z]{2,3}", name.strip().upper()) is None
 
 
@@ -352,6 +354,7 @@ def _check_deliverable(draft: OptionDraft) -> Iterator[RowFinding]:
 def _check_one_contract(draft: OptionDraft) -> Iterator[RowFinding]:
     """A contract stays what its first row says; only a point of a surface moves its expiry and strike."""
     surface = draft.kind == QUOTE_KINDS.index("surface")
+    # Of each row the first row of its own series.
     first = np.searchsorted(draft.code, draft.code)
     for name, values in (
         ("underlying", draft.group),

@@ -113,6 +113,7 @@ def draft_stocks(
     check_present(chosen, np.bincount(codes[codes >= 0], minlength=len(chosen)), labels.unique(), origin)
     kept = np.flatnonzero(codes >= 0)
     dates = read_days(frame["date"].iloc[kept])
+    # By series, then by date: lexsort takes its last key first.
     order = np.lexsort((dates, codes[kept]))
     rows = kept[order]
     values = np.empty((len(rows), len(wanted)))
@@ -276,6 +277,7 @@ def _doubt_filled_stocks(draft: Draft) -> Iterator[RowFinding]:
 
 def tell_filled(draft: Draft, same: Mask, names: str) -> Iterator[RowFinding]:
     """Tell of runs in which each row but the first is the same as the one before."""
+    # Rows that repeat share the number of the row that they repeat.
     run = np.cumsum(~same)
     long = same & (np.bincount(run)[run] >= _FILLED_RUN) if len(run) else same
     return find_rows(

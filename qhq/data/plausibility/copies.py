@@ -159,6 +159,7 @@ class _Changes:
         rows = np.flatnonzero(good) + 1
         if not len(rows):
             return None
+        # Changes that follow one another without a gap are a run.
         run = np.cumsum(np.diff(rows, prepend=-1) != 1)
         change = change[good]
         _, group = np.unique(np.asarray(panel.group_names, dtype=np.str_), return_inverse=True)
@@ -251,6 +252,7 @@ def _matches(early: _Changes, late: _Changes) -> Iterator[_Match]:
             if not len(first.value) or not len(second.value):
                 continue
             order = np.argsort(first.value)
+            # A value above all others is looked for behind the end.
             place = np.minimum(np.searchsorted(first.value, second.value, sorter=order), len(order) - 1)
             equal = np.flatnonzero(first.value[order[place]] == second.value)
             for here, there in zip(second.row[equal], first.row[order[place[equal]]], strict=True):

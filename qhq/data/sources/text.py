@@ -302,6 +302,8 @@ def _column_names(layout: TextLayout, origin: str) -> list[str]:
     if len(layout.names) > 1:
         return [str(place) for place in range(len(row))]
     if layout.headless:
+        # Binance writes klines without a header, their time in milliseconds, and in microseconds from 2025
+        # on.
         if len(row) in (11, 12) and re.fullmatch(r"\d{13}|\d{16}", row[0]):
             return list(BINANCE_HEADER)
         raise DataError(
@@ -332,6 +334,7 @@ def _drop_trailing(
 def _wide_line(
     path: Path, origin: str, layout: TextLayout, packed: str, encoding: str, error: Exception
 ) -> DataError:
+    # pandas says where only in the text of its message.
     found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
     if found is None:
         return DataError(

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from qhq.data.yahoo.client import Yahoo
 
 
+# It becomes part of an address and of a file name: no slash, and no leading dot.
 _SYMBOL = re.compile(r"[A-Z0-9^][A-Z0-9.^=_&-]{0,31}")
 # yfinance would look an ISIN up by a search, and answer for whatever symbol comes first.
 _ISIN = re.compile(r"[A-Z]{2}[A-Z0-9]{9}[0-9]")
@@ -278,6 +279,7 @@ def _bars(symbol: str, answer: pd.DataFrame, through: date) -> Bars:
 def _move_actions(frame: pd.DataFrame) -> pd.DataFrame:
     """Drop rows without a close, which are no sessions; their actions go to the next session."""
     priced = frame["close"].notna().to_numpy()
+    # Number of the next session with a close, at that row or later.
     session: npt.NDArray[np.intp] = np.cumsum(priced) - priced
     dividend = np.zeros(len(frame) + 1)
     split = np.ones(len(frame) + 1)

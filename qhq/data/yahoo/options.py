@@ -147,6 +147,7 @@ def _session(underlying: Mapping[str, Any], stamp: pd.Timestamp) -> pd.Timestamp
     return pd.Timestamp(moment.tz_convert(zone).date()).as_unit("ms")
 
 
+# The symbol of the Options Clearing Corporation: root, expiry as yymmdd, C or P, strike in thousandths.
 _OCC = re.compile(r"([A-Z0-9]{1,6}) *(\d{6})([CP])(\d{8})")
 
 
