@@ -331,7 +331,11 @@ class ChainStore:
         path = self._own(f"{underlying}/{session}.parquet")
         with writing(path):
             before, aside = _read_or_set_aside(path)
-            rows = _distinct(table if before is None else _join([before, table], [path, path]))
+            rows = table if before is None else _join([before, table], [path, path])
+            # By pandas, to whom NaN equals NaN in the rows that repeat an earlier one; Arrow has no such
+            # function.
+            again = rows.to_pandas().duplicated(keep="first").to_numpy()
+            rows = rows.filter(pa.array(~again)) if again.any() else rows
             known = 0 if before is None else before.num_rows
             # A file that gains nothing is not written: recording every few minutes would otherwise rewrite
             # it all day.
@@ -356,13 +360,6 @@ class ChainStore:
             return own_file(self.root, name)
         except ConfigError as error:
             raise DataError(error.must, got=error.got, fix=error.fix) from error
-
-
-def _distinct(table: pa.Table) -> pa.Table:
-    """Drop rows that repeat an earlier one in every column; NaN equals NaN."""
-    # By pandas: Arrow has no such function in which NaN equals NaN.
-    again = table.to_pandas().duplicated(keep="first").to_numpy()
-    return table.filter(pa.array(~again)) if again.any() else table
 
 
 def read_recorded(path: Path, underlyings: Sequence[str] | None = None) -> pd.DataFrame:

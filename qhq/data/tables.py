@@ -130,6 +130,7 @@ def match_option_columns(
     groups = list(dict.fromkeys([*single, *_missing_quotes(there)]))
     if groups:
         free = [name for name in header if name not in found] or header
+        more = f" and {len(header) - SHOWN_NAMES} more" if len(header) > SHOWN_NAMES else ""
         raise DataError(
             f"{origin} must have the columns {_needed(wanted)}",
             got="; ".join(_tell(names, free) for names in groups),
@@ -139,7 +140,7 @@ def match_option_columns(
                 if ("spot",) in groups
                 else ""
             )
-            + f"; the file has: {_shorten(header)}",
+            + f"; the file has: {', '.join(header[:SHOWN_NAMES]) or 'none'}{more}",
         )
     return found
 
@@ -174,11 +175,6 @@ def _tell(names: tuple[str, ...], header: Sequence[str]) -> str:
     near = f"nearest: '{best}'" if likeness.get(best, 0.0) >= _LEAST_LIKENESS else "nothing near it"
     missing = f"no '{names[0]}'" if len(names) == 1 else "none of " + ", ".join(f"'{name}'" for name in names)
     return f"{missing} ({near})"
-
-
-def _shorten(header: Sequence[str]) -> str:
-    more = f" and {len(header) - SHOWN_NAMES} more" if len(header) > SHOWN_NAMES else ""
-    return (", ".join(header[:SHOWN_NAMES]) or "none") + more
 
 
 EMPTY_WORDS = (

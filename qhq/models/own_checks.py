@@ -132,9 +132,14 @@ def _check_outputs(source: ModuleSource, forecast: object, shape: Shape, when: s
         several = shape.values > 1
         axes = ["shape.horizon", "shape.targets", *["shape.values"] * several]
         fix = f"End forward with .reshape(-1, {', '.join(axes)})"
+        named = (
+            f"{shape.values} values a target (B, H, K, V), as the loss has them"
+            if several
+            else "forecasts (B, H, K)"
+        )
         raise wrong(
             source,
-            f"{when}give {_outputs_named(shape)}, for {_PROBED} windows {wanted}",
+            f"{when}give {named}, for {_PROBED} windows {wanted}",
             f"{str(forecast.dtype).removeprefix('torch.')} of shape {tuple(forecast.shape)}",
             fix + (", or take a training.loss of one value a target: mse, mae or huber" if several else ""),
         )
@@ -143,13 +148,6 @@ def _check_outputs(source: ModuleSource, forecast: object, shape: Shape, when: s
             source, f"{when}give finite forecasts of ordinary windows", "NaN or infinity",
             "Look for a division by 0, a logarithm or a root of what may be negative",
         )  # fmt: skip
-
-
-def _outputs_named(shape: Shape) -> str:
-    """What a module gives for each window."""
-    if shape.values == 1:
-        return "forecasts (B, H, K)"
-    return f"{shape.values} values a target (B, H, K, V), as the loss has them"
 
 
 def _check_repeats(

@@ -177,19 +177,16 @@ def _write(store: MirrorStore, unit: Unit, *, losses_only: bool = False) -> None
         if losses_only:
             entry = entry.of_losses()
         known = store.find(recall(unit, store.key).run_id, entry)
-        run_id = known or store.create(entry, _parent(unit, store))
+        parent: str | None = None
+        if unit.kind == "trial":
+            # A sweep is mirrored before its trials.
+            parent = recall(Unit(unit.folder.parents[1], "sweep.json", "sweep"), store.key).run_id
+        run_id = known or store.create(entry, parent)
         # At once, without a state: killed before the rest is written, the next command goes on with this run
         # and does not make a second one.
         remember(unit, store.key, Memory(run_id))
         store.write(run_id, entry)
         remember(unit, store.key, Memory(run_id, state))
-
-
-def _parent(unit: Unit, store: MirrorStore) -> str | None:
-    """The id of the sweep that a trial belongs to; a sweep is mirrored before its trials."""
-    if unit.kind != "trial":
-        return None
-    return recall(Unit(unit.folder.parents[1], "sweep.json", "sweep"), store.key).run_id
 
 
 def _catch_up(store: MirrorStore, root: Path, done: list[Unit], note: _Note) -> None:

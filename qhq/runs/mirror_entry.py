@@ -73,7 +73,11 @@ def make_entry(unit: Unit) -> MirrorEntry:
     is_run = unit.record == "run.json"
     points = _run_points(unit, record, started, ended) if is_run else _study_points(record, ended)
     status = _STATUS.get(record.get("status", "finished"), "FAILED")
-    params = _run_params(record) if is_run else _study_params(record)
+    if is_run:
+        design = _flatten(record.get("design"))
+        params = {_key(key): _text(value, PARAM_LENGTH) for key, value in design.items()}
+    else:
+        params = _study_params(record)
     files = [(path, None if path.parent == unit.folder else path.parent.name) for path in unit.files()]
     return MirrorEntry(unit.name, status, started, ended, params, points, _tags(unit, record), files)
 
@@ -101,11 +105,6 @@ def _numbers(content: object, prefix: str) -> Iterator[tuple[str, float]]:
         # A truth value is an int in Python, and no metric.
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
             yield _key(key), float(value)
-
-
-def _run_params(record: Json) -> dict[str, str]:
-    design = _flatten(record.get("design"))
-    return {_key(key): _text(value, PARAM_LENGTH) for key, value in design.items()}
 
 
 def _study_params(record: Json) -> dict[str, str]:

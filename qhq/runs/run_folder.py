@@ -343,17 +343,13 @@ def _meant(reference: str) -> list[RunFolder]:
     if any(letter in reference for letter in "*?["):
         return _matching(reference)
     for place in (Path(reference), runs_dir() / reference):
-        inside = _inside(place)
+        # Of a sweep, its trials.
+        paths = sorted([*place.glob("*/run.json"), *place.glob("trials/*/run.json")])
+        inside = [RunFolder(path.parent.absolute()) for path in paths if path.parent.name[0] != "."]
         # A run whose folder also holds the runs of a study is still the run that was named.
         if inside and not (place / "run.json").is_file():
             return inside
     return [find_run(reference)]
-
-
-def _inside(place: Path) -> list[RunFolder]:
-    """Runs directly in a folder, or in the ``trials`` of a sweep's."""
-    paths = sorted([*place.glob("*/run.json"), *place.glob("trials/*/run.json")])
-    return [RunFolder(path.parent.absolute()) for path in paths if not path.parent.name.startswith(".")]
 
 
 def _matching(pattern: str) -> list[RunFolder]:

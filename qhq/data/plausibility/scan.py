@@ -273,7 +273,9 @@ class Scan:
         rows = _finite(target.change[0], target.own)
         if rows.sum() < FEWEST_WINDOWS:
             return None
-        again = _correlation(target.change[0][rows], target.own[rows, 0])
+        now, before = target.change[0][rows], target.own[rows, 0]
+        spread = now.std() * before.std()
+        again = float(np.mean((now - now.mean()) * (before - before.mean())) / spread) if spread > 0 else 0.0
         if target.explained < _SMOOTH[0] or again < _SMOOTH[1]:
             return None
         return LeakDoubt(
@@ -435,11 +437,6 @@ def _finite(*arrays: FloatArray) -> Mask:
     """Rows in which every array has a number."""
     good = [np.isfinite(each if each.ndim == 2 else each[:, None]).all(axis=1) for each in arrays]
     return np.asarray(np.logical_and.reduce(good))
-
-
-def _correlation(left: FloatArray, right: FloatArray) -> float:
-    spread = left.std() * right.std()
-    return float(np.mean((left - left.mean()) * (right - right.mean())) / spread) if spread > 0 else 0.0
 
 
 def _thin(windows: Windows, share: float) -> Windows:

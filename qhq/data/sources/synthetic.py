@@ -295,7 +295,9 @@ def _quote(stock: Stock, rows: _Rows, names: list[str], levels: FloatArray) -> p
     value = price(forward, rows.strike, years, volatility, discount, rows.right)
     intrinsic = discount * np.maximum(rows.right * (forward - rows.strike), 0.0)
     bid, ask = _spread(value, intrinsic, distance, rows.noise[:, 0])
-    traded = _trade(stock.volume[rows.session], distance, rows.noise[:, 1])
+    # Contracts traded: most at the money, and more on days when the stock trades more.
+    usual = 1e-4 * stock.volume[rows.session] * np.exp(-(distance**2) / 2)
+    traded = np.floor(usual * np.exp(0.8 * rows.noise[:, 1])).astype(np.int64)
     columns = {
         "contract_id": pd.array(names, dtype="str").take(rows.contract),
         "underlying": stock.symbol,
@@ -340,12 +342,6 @@ def _spread(
     bid = np.floor(np.maximum(middle - half, intrinsic) * _CENTS + 1e-9) / _CENTS
     ask = np.ceil((middle + half) * _CENTS - 1e-9) / _CENTS
     return bid, ask
-
-
-def _trade(shares: FloatArray, distance: FloatArray, noise: FloatArray) -> npt.NDArray[np.int64]:
-    """Contracts traded: most at the money, more on days when the stock trades more."""
-    mean = 1e-4 * shares * np.exp(-(distance**2) / 2)
-    return np.floor(mean * np.exp(0.8 * noise)).astype(np.int64)
 
 
 def _open_interest(traded: npt.NDArray[np.int64], contract: IntArray) -> npt.NDArray[np.int64]:

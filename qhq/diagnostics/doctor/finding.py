@@ -51,7 +51,10 @@ class Finding:
 
     def to_dict(self) -> FindingRecord:
         """Plain JSON; a figure that is not finite becomes its name, since JSON has no such number."""
-        evidence = {name: _plain(value) for name, value in self.evidence.items()}
+        evidence = {
+            name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in self.evidence.items()
+        }
         return {
             "code": self.code,
             "severity": self.severity,
@@ -59,10 +62,6 @@ class Finding:
             "fix": self.fix,
             "evidence": evidence,
         }
-
-
-def _plain(value: _Figure) -> _Figure:
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @dataclass(frozen=True)

@@ -283,7 +283,10 @@ class _Fusion:
         before = self._last.get(pair[0])
         # Two fixed blocks on the same pair with nothing between are one: a gate and its channel, mostly.
         if runs == [None, None] and before is not None and before is self._last.get(pair[1]):
-            before.matrix = _cleaned((matrix if before.qubits == pair else _swapped(matrix)) @ before.matrix)
+            if before.qubits != pair:
+                # The same map with its two qubits in the other order.
+                matrix = matrix.reshape(4, 4, 4, 4).transpose(1, 0, 3, 2).reshape(16, 16)
+            before.matrix = _cleaned(matrix @ before.matrix)
             return
         block = _Pair(pair, (runs[0], runs[1]), _cleaned(matrix))
         self.blocks.append(block)
@@ -327,12 +330,6 @@ def _merged(runs: list[_Run | None], matrix: _Matrix) -> tuple[list[_Run | None]
 
 def _cleaned(matrix: _Matrix) -> _Matrix:
     return np.where(np.abs(matrix) < _ROUNDING, 0.0, matrix)
-
-
-def _swapped(matrix: _Matrix) -> _Matrix:
-    """The same map with its two qubits in the other order."""
-    swapped: _Matrix = matrix.reshape(4, 4, 4, 4).transpose(1, 0, 3, 2).reshape(16, 16)
-    return swapped
 
 
 def _flatten(blocks: Sequence[_Pair], product: Mapping[int, _Run], qubits: int) -> CompiledSweep:
