@@ -58,6 +58,8 @@ def draw_text(ansatz: Ansatz) -> str:
     for circuit in _ways(ansatz):
         try:
             drawing = _drawable(circuit, _Letters(_LONGEST_IN_TEXT, math=False)).draw("text", fold=-1)
+            # Else it would take that of the terminal, in a file as well, and warn of it.
+            drawing.encoding = "utf-8"
             # Names may hold half a surrogate pair, as read from a file name: no terminal could print it.
             return str(drawing).encode("utf-8", "replace").decode()
         except Exception:  # Qiskit's drawer stumbles over a gate: what the gate is made of can still be drawn

@@ -5,6 +5,7 @@ Results go to standard output, everything else to standard error.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
 import io
@@ -25,7 +26,7 @@ import typer
 from qhq.cli.interrupts import INTERRUPTS
 from qhq.errors import ConfigError, Interrupted, QHQError, visible
 from qhq.paths import PACKAGE
-from qhq.progress import Heartbeat, current
+from qhq.progress import Heartbeat, current, say
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,8 +57,9 @@ Cluster = Annotated[
     typer.Option("--cluster", metavar="ADDRESS", help="A Dask scheduler's, instead of processes here."),
 ]
 
-# Characters that no table breaks: a figure cut in two would be misread. Longer ones (paths) are folded.
-_LONGEST_WORD = 24
+# Characters that no table breaks: a figure cut in two would be misread, and the name of a run could not be
+# copied into the next command. Longer ones (paths) are folded.
+_LONGEST_WORD = 40
 
 
 @dataclass
@@ -97,7 +99,7 @@ class Output:
             if not isinstance(part, str):
                 _print_table(console, part)
             elif known:
-                console.print(Text(visible(part)))  # breaks a line between words; a pipe gets it whole
+                console.print(Text(_shown(part)))  # breaks a line between words; a pipe gets it whole
             else:
                 typer.echo(visible(part))
 
@@ -110,7 +112,7 @@ class Output:
 
     def note(self, text: str) -> None:
         """Tell a person something by the way, on standard error."""
-        typer.echo(visible(text), err=True)
+        say(text)
 
 
 @contextmanager
@@ -197,9 +199,8 @@ def end_with(error: BaseException, *, as_json: bool) -> int:
         if as_json:
             parts = {"must": must, "got": got, "fix": fix}
             typer.echo(json.dumps({"error": {"kind": type(error).__name__, "message": message, **parts}}))
-    with contextlib.suppress(OSError):
-        stopped = isinstance(error, KeyboardInterrupt | typer.Abort)
-        typer.echo(visible(_say_stopped(error) if stopped else f"Error: {message}"), err=True)
+    stopped = isinstance(error, KeyboardInterrupt | typer.Abort)
+    say(_say_stopped(error) if stopped else f"Error: {message}")
     return status
 
 
@@ -289,7 +290,7 @@ def secure_streams() -> None:
     """Give the process its three streams, wherever they lead, before anything is opened.
 
     Where a shell closed one (``2>&-``), the next file that is opened would take its number, and whatever a
-    library says there would be written into it. A letter that the stream's encoding lacks is escaped.
+    library says there would be written into it. A letter that the stream's encoding lacks is replaced.
     """
     for number in range(3):
         try:
@@ -301,11 +302,41 @@ def secure_streams() -> None:
     if sys.stdout is None:
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A name that the terminal's encoding lacks is shown by its codes, and ends no command.
-        sys.stdout.reconfigure(errors="backslashreplace")
+        # Else a name that the terminal's encoding lacks would end the command.
+        sys.stdout.reconfigure(errors="qhq.replaced")
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
     raw = open(2, "wb", buffering=0, closefd=False)  # noqa: SIM115
-    sys.stderr = _Heedless(raw, encoding=encoding, errors="backslashreplace", write_through=True)
+    sys.stderr = _Heedless(raw, encoding=encoding, errors="qhq.replaced", write_through=True)
+
+
+# What the drawings of circuits, curves and sentences of qhq are made of, in letters that every encoding has.
+_IN_ASCII = str.maketrans(
+    dict.fromkeys("─━═╌┄", "-") | dict.fromkeys("│┃║╎┆", "|")
+    | dict.fromkeys("┌┐└┘├┤┬┴┼╔╗╚╝╠╣╦╩╬╞╡╪╫╥╨╟╢", "+")
+    | dict.fromkeys("■●•", "*") | dict.fromkeys("░▒", ":") | dict.fromkeys("–—−", "-")
+    | dict.fromkeys("‘’", "'") | dict.fromkeys("“”", '"')
+    | {"×": "x", "…": "...", "→": "->", "⟨": "<", "⟩": ">", "≤": "<=", "≥": ">=", "±": "+-"}
+)  # fmt: skip
+
+
+def _replaced(error: UnicodeError) -> tuple[str, int]:
+    """What stands for letters that a stream's encoding lacks: one that looks alike, else the code."""
+    assert isinstance(error, UnicodeEncodeError)
+    lacking = error.object[error.start : error.end].translate(_IN_ASCII)
+    return lacking.encode("ascii", "backslashreplace").decode(), error.end
+
+
+codecs.register_error("qhq.replaced", _replaced)
+
+
+def _shown(text: str, *, cell: bool = False) -> str:
+    """As standard output will have it: what is laid out in columns must have its final width."""
+    text = visible(text, cell=cell)
+    try:
+        encoding = sys.stdout.encoding or "utf-8"
+        return text.encode(encoding, "qhq.replaced").decode(encoding)
+    except (AttributeError, LookupError):
+        return text
 
 
 def _silence_stdout() -> None:
@@ -324,9 +355,9 @@ def plain_table(
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=None if title is None else Text(visible(title)), title_justify="left")
-    cells = [["-" if value is None else visible(str(value), cell=True) for value in row] for row in rows]
-    columns = [visible(column, cell=True) for column in columns]
+    table = Table(title=None if title is None else Text(_shown(title)), title_justify="left")
+    cells = [["-" if value is None else _shown(str(value), cell=True) for value in row] for row in rows]
+    columns = [_shown(column, cell=True) for column in columns]
     for place, column in enumerate(columns):
         words = " ".join([column, *(row[place] for row in cells)]).split()
         # A column never gets narrower than its longest word, so that figures and names are not cut in two.

@@ -45,7 +45,7 @@ def compare(
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="All columns, not what differs.")] = False,
     columns: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option("--columns", metavar="A,B,..", help="These columns alone, as run,skill,quantum.depth."),
     ] = None,
     list_columns: Annotated[
@@ -84,7 +84,7 @@ def compare(
             names = table.columns
             output.result({"columns": names, "differs": table.differs}, *_list(names, table.differs))
             return
-        words = None if columns is None else [word.strip() for word in columns.split(",")]
+        words = None if not columns else [word.strip() for word in ",".join(columns).split(",")]
         chosen = None if words is None or not table.summaries else table.choose(words)
         keys = table.keys if every or chosen is not None else table.differs
         rows = table.rows(keys)

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qhq.cli.command import Debug, Json, Output, command, counted, plain_table
-from qhq.errors import ConfigError, visible
-from qhq.progress import doing
+from qhq.errors import ConfigError
+from qhq.progress import doing, say
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -166,7 +166,7 @@ class Terminal:
     def tell(self, text: str) -> None:
         """Print a line."""
         self.spoken = True
-        typer.echo(visible(text), err=True)
+        say(text)
         self._heard.at = time.monotonic()
 
     def wait(self, text: str) -> None:

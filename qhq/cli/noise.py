@@ -15,15 +15,22 @@ if TYPE_CHECKING:
     from qhq.runs.studies import NoiseRecord
 
 
+# Lists, so that an option which is given twice adds to the first: of two texts the last alone would count.
+_SCALES, _SHOTS = ["0,0.25,0.5,1,2,4"], ["exact,256,1024,4096"]
+
+
 def noise(
     run: Run = None,
     backend: Annotated[
         str, typer.Option("--backend", help="A simulated backend with noise: aer_noisy, fake_fez, ...")
     ] = "aer_noisy",
     scale: Annotated[
-        str, typer.Option("--scale", help="Noise strengths; 0 is none, 1 the device itself.")
-    ] = "0,0.25,0.5,1,2,4",
-    shots: Annotated[str, typer.Option("--shots", help="Shots, or the word exact.")] = "exact,256,1024,4096",
+        list[str],
+        typer.Option("--scale", metavar="A,B,..", help="Noise strengths; 0 is none, 1 the device itself."),
+    ] = _SCALES,
+    shots: Annotated[
+        list[str], typer.Option("--shots", metavar="A,B,..", help="Shots, or the word exact.")
+    ] = _SHOTS,
     seeds: Annotated[
         int, typer.Option("--seeds", min=2, max=MOST_COUNT, help="Streams of shots a cell is repeated for.")
     ] = 3,
@@ -50,12 +57,21 @@ def noise(
         ),
     ] = None,
     qubits: Annotated[
-        str,
-        typer.Option("--qubits", help="Widths of the circuit by itself, at random angles, such as 2,4,6."),
-    ] = "",
+        list[str] | None,
+        typer.Option(
+            "--qubits",
+            metavar="A,B,..",
+            help="Widths of the circuit by itself, at random angles, such as 2,4,6.",
+        ),
+    ] = None,
     depth: Annotated[
-        str, typer.Option("--depth", help="Layers of the circuit by itself, at random angles, such as 1,2,4.")
-    ] = "",
+        list[str] | None,
+        typer.Option(
+            "--depth",
+            metavar="A,B,..",
+            help="Layers of the circuit by itself, at random angles, such as 1,2,4.",
+        ),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option("--workers", min=1, max=MOST_THREADS, help="Processes; this one alone if left out."),
@@ -94,9 +110,9 @@ def noise(
 
         opened = TrainedRun(find_run(run))
         opened.noise(
-            backend, scale=scale, shots=shots, seeds=seeds, samples=samples, seed=seed,
-            mitigation=mitigation or (), against=against or (), qubits=qubits, depth=depth,
-            workers=workers, cluster=cluster, progress=True, on_result=show,
+            backend, scale=",".join(scale), shots=",".join(shots), seeds=seeds, samples=samples, seed=seed,
+            mitigation=mitigation or (), against=against or (), qubits=",".join(qubits or ()),
+            depth=",".join(depth or ()), workers=workers, cluster=cluster, progress=True, on_result=show,
         )  # fmt: skip
 
 

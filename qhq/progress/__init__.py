@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -99,11 +101,33 @@ class Heartbeat:
             self._over.set()  # nobody listens any more
 
 
-def _say(text: str) -> None:
-    """Tell a person something by the way, on standard error."""
+def say(text: str) -> None:
+    """Tell a person something by the way, on standard error.
+
+    A terminal breaks a long line wherever its edge is, so there it is broken between words; a log gets it
+    whole, as whoever searches one expects.
+    """
     with contextlib.suppress(OSError, ValueError):  # nobody listens any more
-        sys.stderr.write(f"{visible(text)}\n")
+        text = visible(text)
+        if sys.stderr.isatty():
+            text = _broken(text, _terminal_width())
+        sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
+
+
+def _terminal_width() -> int:
+    """Columns of the terminal behind standard error, unless COLUMNS says otherwise."""
+    with contextlib.suppress(OSError, ValueError):
+        return int(os.environ.get("COLUMNS") or os.get_terminal_size(sys.stderr.fileno()).columns) or 80
+    return 80
+
+
+def _broken(text: str, width: int) -> str:
+    """Lines of so many letters at most, but for words that are longer: half a path helps nobody."""
+    lines = (line if len(line) <= width else textwrap.fill(
+        line, width, break_long_words=False, break_on_hyphens=False, replace_whitespace=False
+    ) for line in text.splitlines())  # fmt: skip
+    return "\n".join(lines)
 
 
 # A list of one, so that whoever imports the name sees what is put there later.
@@ -138,7 +162,7 @@ class Live:
 
 def noting(progress: Progress) -> Callable[[str], None]:
     """Where what a person should know by the way goes: to the terminal, or to the log of ``qhq``."""
-    return _say if progress is True else lambda text: logger.info("%s", text)
+    return say if progress is True else lambda text: logger.info("%s", text)
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,11 @@ _SPEED_SECONDS = 600.0
 _LOG_EVERY = 10
 
 
+def stderr_console() -> Console:
+    """Standard error for bars and notes; into a file lines of 160, where rich would break them at 80."""
+    return Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 160)
+
+
 class CalledSteps(StudyEvents):
     """Tells a callable, or nobody; what a person should know by the way goes to the log of ``qhq``.
 
@@ -90,7 +95,7 @@ class StudyProgress(Live, StudyEvents):
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            console=Console(stderr=True, highlight=False),
+            console=stderr_console(),
             transient=True,
         )
         self.task = self.bar.add_task("", total=None)
@@ -130,8 +135,7 @@ class SweepProgress(Live, StudyEvents):
 
     def __init__(self, metric: str, on_stage: OnStage) -> None:
         self.metric, self.on_stage = metric, on_stage
-        # Into a file lines of 160: without a terminal rich would break them at 80.
-        self.console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 160)
+        self.console = stderr_console()
         self.bar = Bar(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),

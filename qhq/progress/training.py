@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
-import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -23,6 +22,7 @@ from rich.text import Text
 from qhq.errors import visible
 from qhq.progress import Live, doing
 from qhq.progress.curves import LossCurve, draw_curves
+from qhq.progress.steps import stderr_console
 from qhq.training.loop import EpochRecord, TrainingState, Watcher
 
 logger = logging.getLogger("qhq")
@@ -70,8 +70,7 @@ class TrainingProgress(Live, Watcher):
     bar: _Bar
 
     def __init__(self) -> None:
-        # Into a file lines of 160: without a terminal rich would break them at 80.
-        self.console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 160)
+        self.console = stderr_console()
         self.bar = _Bar(
             TextColumn("epoch {task.fields[epoch]:>3}"),
             BarColumn(bar_width=16),

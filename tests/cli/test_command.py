@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from io import StringIO
+import sys
+from io import BytesIO, StringIO, TextIOWrapper
 
 import pytest
 from rich.console import Console
 
+import qhq
+from qhq.ansatz.draw import draw_text
 from qhq.cli.command import Output, _print_table, plain_table
+from qhq.progress import say
 
 COLUMNS = ["variant", "middle/all", "95 % interval", "vs naive (Holm p)"]
 ROW = ["exponential smoothing", "8/993", "1.4293 to 1.4382", "not shown (1.000)"]
@@ -56,3 +60,42 @@ def test_a_pipe_is_as_wide_as_columns_says(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
     Output(as_json=False).result({}, plain_table(WIDE, CELLS))
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
+class Terminal(StringIO):
+    """Standard error that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("width", [20, 60, 80])
+def test_what_is_said_by_the_way_breaks_between_words_on_a_terminal_alone(monkeypatch, width):
+    text = f"Error: {'a word or two, ' * 12}\n/a/path/{'longer/' * 20}file: 'an=argument' --option."
+    monkeypatch.setenv("COLUMNS", str(width))
+    for stream in (Terminal(), StringIO()):
+        monkeypatch.setattr(sys, "stderr", stream)
+        say(text)
+        said = stream.getvalue()
+        assert said.split() == text.split()
+        if stream.isatty():
+            assert all(len(line) <= width or " " not in line for line in said.splitlines())
+        else:
+            assert said == text + "\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "cp437", "utf-8"])
+def test_no_encoding_takes_a_table_or_a_drawing_out_of_line(monkeypatch, encoding):
+    stream = TextIOWrapper(BytesIO(), encoding=encoding, errors="qhq.replaced")
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setenv("COLUMNS", "80")
+    drawing = draw_text(qhq.load_ansatz("reference", qubits=3, depth=1))
+    table = plain_table(["símbolo", "日本"], [["Ünï", 1.5], ["日本電信", 2.5]])
+    Output(as_json=False).result({}, drawing, table)
+    stream.flush()
+    shown = stream.buffer.getvalue().decode(encoding).splitlines()
+    height = len(drawing.splitlines())
+    assert list(map(len, shown[:height])) == list(map(len, drawing.splitlines()))
+    assert "\\u2" not in " ".join(shown)
+    if encoding != "utf-8":  # where Chinese letters take two columns each
+        assert len({len(line) for line in shown[height:]}) == 1
