@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qhq.cli.command import Cluster, Debug, Json, Set, command, counted, figure, plain_table, skill_cell
+from qhq.cli.completion import complete_subject
 from qhq.limits import MOST_COUNT, MOST_THREADS
 
 if TYPE_CHECKING:
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
 def ablate(
     subject: Annotated[
         str | None,
-        typer.Argument(metavar="[RUN or CONFIG]", help="A run or a config; the quickstart if left out."),
+        typer.Argument(
+            metavar="[RUN or CONFIG]",
+            help="A run or a config; the quickstart if left out.",
+            autocompletion=complete_subject,
+        ),
     ] = None,
     seeds: Annotated[
         int, typer.Option("--seeds", min=1, max=MOST_COUNT, help="Seeds, from the config's own on.")

@@ -119,4 +119,5 @@ def version(
 def main() -> None:
     """Run the command line."""
     secure_streams()
-    app()
+    # Else "python -m qhq" would be the name, in the scripts of completion too.
+    app(prog_name="qhq")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from qhq.cli.command import Debug, Json, command, plain_table
+from qhq.cli.completion import complete_backend
 from qhq.cli.jobs import hardware
 
 app = typer.Typer(help="The registry of backends, backends.yaml.", no_args_is_help=True)
@@ -30,7 +31,10 @@ def list_backends(json: Json = False, debug: Debug = False) -> None:
 
 @app.command("show")
 def show_backend(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="An entry of backends.yaml.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="An entry of backends.yaml.", autocompletion=complete_backend),
+    ],
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -45,7 +49,12 @@ def show_backend(
 
 @app.command("snapshot")
 def snapshot_backend(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A device, such as ibm_fez or fake_fez.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="A device, such as ibm_fez or fake_fez.", autocompletion=complete_backend
+        ),
+    ],
     out: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write; NAME.json.gz if left out.")
     ] = None,
@@ -66,7 +75,12 @@ def snapshot_backend(
 
 @app.command("check")
 def check_backend(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="An entry of backends.yaml, or a device.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="An entry of backends.yaml, or a device.", autocompletion=complete_backend
+        ),
+    ],
     ansatz: Annotated[str, typer.Option("--ansatz", help="The circuit to try it with.")] = "reference",
     json: Json = False,
     debug: Debug = False,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qhq.cli.command import Debug, Json, command, plain_table
+from qhq.cli.completion import complete_ansatz, complete_backend
 from qhq.errors import ConfigError
 from qhq.limits import MOST_COUNT, MOST_SEED
 from qhq.progress.steps import StudyProgress
@@ -29,6 +30,7 @@ _Name = Annotated[
     typer.Argument(
         metavar="NAME|RUN",
         help="An ansatz in circuits/, the path of its YAML, or a run, whose circuit it is.",
+        autocompletion=complete_ansatz,
     ),
 ]
 _Qubits = Annotated[
@@ -38,7 +40,13 @@ _Depth = Annotated[
     int | None, typer.Option("--depth", min=0, max=MOST_COUNT, help="Layers instead of the file's.")
 ]
 _Isa = Annotated[
-    str | None, typer.Option("--isa", metavar="BACKEND", help="As this device would run it, on its qubits.")
+    str | None,
+    typer.Option(
+        "--isa",
+        metavar="BACKEND",
+        help="As this device would run it, on its qubits.",
+        autocompletion=complete_backend,
+    ),
 ]
 _Out = Annotated[Path | None, typer.Option("--output", "-o", help="File to write.")]
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from qhq.cli.completion import complete_override, complete_run
 from qhq.cli.interrupts import INTERRUPTS
 from qhq.errors import ConfigError, Interrupted, QHQError, visible
 from qhq.paths import PACKAGE
@@ -38,7 +39,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on sta
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a config key, such as training.epochs=5."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a config key, such as training.epochs=5.",
+        autocompletion=complete_override,
+    ),
 ]
 Accept = Annotated[
     list[str] | None,
@@ -50,7 +56,11 @@ Accept = Annotated[
 ]
 Run = Annotated[
     str | None,
-    typer.Argument(metavar="[RUN]", help="A run folder or its name; the latest finished run if left out."),
+    typer.Argument(
+        metavar="[RUN]",
+        help="A run folder or its name; the latest finished run if left out.",
+        autocompletion=complete_run,
+    ),
 ]
 Cluster = Annotated[
     str | None,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qhq.cli.command import Debug, Json, command, figure, plain_table
+from qhq.cli.completion import complete_run
 from qhq.data.caveat import Caveat
 from qhq.limits import MOST_COUNT
 
@@ -41,7 +42,11 @@ _LONGEST_CELL = 40
 def compare(
     runs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RUN]...", help="Runs, folders of runs, or globs; all if left out."),
+        typer.Argument(
+            metavar="[RUN]...",
+            help="Runs, folders of runs, or globs; all if left out.",
+            autocompletion=complete_run,
+        ),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="All columns, not what differs.")] = False,
     columns: Annotated[

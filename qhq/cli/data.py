@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 import typer
 
 from qhq.cli.command import Accept, Debug, Json, Output, Set, command, plain_table
+from qhq.cli.completion import complete_config
 from qhq.errors import ConfigError, DataError, QHQError
 from qhq.limits import MOST_COUNT
 
@@ -26,6 +27,7 @@ _Target = Annotated[
         metavar="[CONFIG|FILE]",
         help="A config, a file of rows (CSV or other text, Excel, Parquet, JSON), or a folder of recorded"
         " chains; the quickstart if left out.",
+        autocompletion=complete_config,
     ),
 ]
 _Panel = Annotated[

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qhq.cli.command import Debug, Json, Set, command, plain_table
+from qhq.cli.completion import complete_subject
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
 def doctor(
     subject: Annotated[
         str | None,
-        typer.Argument(metavar="[RUN or CONFIG]", help="A run or a config; the latest run if left out."),
+        typer.Argument(
+            metavar="[RUN or CONFIG]",
+            help="A run or a config; the latest run if left out.",
+            autocompletion=complete_subject,
+        ),
     ] = None,
     overrides: Set = None,
     json: Json = False,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qhq.cli.command import Debug, Json, Run, command, metrics_table, plain_table, say_sampling_error
+from qhq.cli.completion import complete_backend
 from qhq.cli.jobs import ask_to_send, cost_table, hardware
 from qhq.limits import MOST_COUNT, MOST_SEED, MOST_SHOTS
 from qhq.progress import doing
@@ -23,7 +24,11 @@ def evaluate(
     run: Run = None,
     backend: Annotated[
         list[str] | None,
-        typer.Option("--backend", help="Entry of backends.yaml, a device, or a glob; repeat it for several."),
+        typer.Option(
+            "--backend",
+            help="Entry of backends.yaml, a device, or a glob; repeat it for several.",
+            autocompletion=complete_backend,
+        ),
     ] = None,
     samples: Annotated[
         int | None,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qhq.cli.command import Debug, Json, Output, command, counted, plain_table
+from qhq.cli.completion import complete_run
 from qhq.errors import ConfigError
 from qhq.progress import doing, say
 
@@ -46,7 +47,10 @@ def list_all(context: typer.Context, json: Json = False, debug: Debug = False) -
 @app.command()
 def resume(
     job: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="A tag, job id or run; all if left out.")
+        str | None,
+        typer.Argument(
+            metavar="[ID]", help="A tag, job id or run; all if left out.", autocompletion=complete_run
+        ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Send what was never sent, without asking.")] = False,
     json: Json = False,
@@ -76,7 +80,9 @@ def resume(
 
 @app.command()
 def cancel(
-    job: Annotated[str, typer.Argument(metavar="ID", help="A tag, job id or run.")],
+    job: Annotated[
+        str, typer.Argument(metavar="ID", help="A tag, job id or run.", autocompletion=complete_run)
+    ],
     yes: Annotated[
         bool, typer.Option("--yes", help="Also jobs that the folder this one was copied from may wait for.")
     ] = False,
@@ -93,7 +99,9 @@ def cancel(
 
 @app.command()
 def discard(
-    job: Annotated[str, typer.Argument(metavar="ID", help="A tag, job id or run.")],
+    job: Annotated[
+        str, typer.Argument(metavar="ID", help="A tag, job id or run.", autocompletion=complete_run)
+    ],
     json: Json = False,
     debug: Debug = False,
 ) -> None:

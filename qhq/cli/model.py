@@ -8,12 +8,17 @@ from typing import Annotated
 import typer
 
 from qhq.cli.command import Debug, Json, Set, command, plain_table
+from qhq.cli.completion import complete_subject
 
 
 def model(
     subject: Annotated[
         str | None,
-        typer.Argument(metavar="[RUN or CONFIG]", help="A run or a config; the latest run if left out."),
+        typer.Argument(
+            metavar="[RUN or CONFIG]",
+            help="A run or a config; the latest run if left out.",
+            autocompletion=complete_subject,
+        ),
     ] = None,
     overrides: Set = None,
     out: Annotated[

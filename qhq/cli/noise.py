@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qhq.cli.command import Cluster, Debug, Json, Run, command, figure, plain_table, say_sampling_error
+from qhq.cli.completion import complete_backend
 from qhq.limits import MOST_COUNT, MOST_SEED, MOST_THREADS
 
 if TYPE_CHECKING:
@@ -22,7 +23,12 @@ _SCALES, _SHOTS = ["0,0.25,0.5,1,2,4"], ["exact,256,1024,4096"]
 def noise(
     run: Run = None,
     backend: Annotated[
-        str, typer.Option("--backend", help="A simulated backend with noise: aer_noisy, fake_fez, ...")
+        str,
+        typer.Option(
+            "--backend",
+            help="A simulated backend with noise: aer_noisy, fake_fez, ...",
+            autocompletion=complete_backend,
+        ),
     ] = "aer_noisy",
     scale: Annotated[
         list[str],
@@ -54,6 +60,7 @@ def noise(
             "--against",
             metavar="NAME",
             help="Another simulated backend with noise, or the device on another day; repeat it for several.",
+            autocompletion=complete_backend,
         ),
     ] = None,
     qubits: Annotated[

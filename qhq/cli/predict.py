@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qhq.cli.command import Debug, Json, Run, command, figure, metrics_table, plain_table
+from qhq.cli.completion import complete_backend
 from qhq.cli.jobs import ask_to_send, cost_table, hardware
 from qhq.limits import MOST_SEED, MOST_SHOTS
 from qhq.progress import doing
@@ -24,7 +25,12 @@ if TYPE_CHECKING:
 def predict(
     run: Run = None,
     backend: Annotated[
-        str, typer.Option("--backend", help="Entry of backends.yaml, or a device, to run the circuit on.")
+        str,
+        typer.Option(
+            "--backend",
+            help="Entry of backends.yaml, or a device, to run the circuit on.",
+            autocompletion=complete_backend,
+        ),
     ] = "aer",
     data: Annotated[
         str | None,

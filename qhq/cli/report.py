@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from qhq.cli.command import Debug, Json, command
+from qhq.cli.completion import complete_run
 from qhq.errors import ConfigError
 
 
@@ -16,6 +17,7 @@ def report(
         list[str] | None,
         typer.Argument(
             metavar="[RUN]...",
+            autocompletion=complete_run,
             help="A run; several, a folder of them or a glob; or the folder of a sweep or an ablation."
             " The latest finished run if left out.",
         ),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qhq.cli.command import Cluster, Debug, Json, Set, command, figure, plain_table, skill_cell
+from qhq.cli.completion import complete_config
 from qhq.limits import MOST_THREADS
 
 if TYPE_CHECKING:
@@ -24,7 +25,11 @@ _STAGED = "experiments/staged"
 def sweep(
     config: Annotated[
         str,
-        typer.Argument(metavar="[CONFIG]", help="A sweep's YAML or folder; the shipped one if left out."),
+        typer.Argument(
+            metavar="[CONFIG]",
+            help="A sweep's YAML or folder; the shipped one if left out.",
+            autocompletion=complete_config,
+        ),
     ] = _STAGED,
     workers: Annotated[
         int | None,

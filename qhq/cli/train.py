@@ -23,6 +23,7 @@ from qhq.cli.command import (
     plain_table,
     skill_cell,
 )
+from qhq.cli.completion import complete_backend, complete_config, complete_run
 from qhq.cli.jobs import ask_to_send, cost_table, hardware
 from qhq.limits import MOST_COUNT, MOST_THREADS
 from qhq.progress import doing
@@ -42,14 +43,25 @@ if TYPE_CHECKING:
 
 def train(
     config: Annotated[
-        str | None, typer.Argument(metavar="[CONFIG]", help="A config; the quickstart if left out.")
+        str | None,
+        typer.Argument(
+            metavar="[CONFIG]", help="A config; the quickstart if left out.", autocompletion=complete_config
+        ),
     ] = None,
     backend: Annotated[
-        str | None, typer.Option("--backend", help="Entry of backends.yaml; the config's if left out.")
+        str | None,
+        typer.Option(
+            "--backend",
+            help="Entry of backends.yaml; the config's if left out.",
+            autocompletion=complete_backend,
+        ),
     ] = None,
     overrides: Set = None,
     resume: Annotated[
-        str | None, typer.Option("--resume", metavar="RUN", help="Continue a run that was cut off.")
+        str | None,
+        typer.Option(
+            "--resume", metavar="RUN", help="Continue a run that was cut off.", autocompletion=complete_run
+        ),
     ] = None,
     offline: Annotated[
         bool, typer.Option("--offline", help="Take Yahoo's prices from the cache alone.")
@@ -67,7 +79,12 @@ def train(
     cluster: Cluster = None,
     from_run: Annotated[
         str | None,
-        typer.Option("--from", metavar="RUN", help="Fine-tune a finished run on --backend, as a new run."),
+        typer.Option(
+            "--from",
+            metavar="RUN",
+            help="Fine-tune a finished run on --backend, as a new run.",
+            autocompletion=complete_run,
+        ),
     ] = None,
     freeze: Annotated[
         str | None,
