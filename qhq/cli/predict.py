@@ -223,8 +223,14 @@ def _notes(record: PredictionRecord) -> list[str]:
         left.append(f"{len(record.left_out) - 10} more are left out; --json names them.")
     if record.expired:
         left.append(f"{record.expired:,} contracts have expired and are not forecast.")
+    called = [
+        f"In --json and --csv the target {name} is the column '{theirs}' of the data"
+        for name, theirs in record.called.items()
+        if any(row.target == name for row in record.rows[:1]) and name != theirs
+    ]
     return [
         *known,
+        *(f"{each}." for each in called),
         f"Intervals: {record.intervals}.",
         *left,
         *(f"{note}." for note in record.notes),

@@ -25,10 +25,11 @@ from qhq.cli.command import (
 )
 from qhq.cli.completion import complete_backend, complete_config, complete_run
 from qhq.cli.jobs import ask_to_send, cost_table, hardware
+from qhq.errors import ConfigError
 from qhq.limits import MOST_COUNT, MOST_THREADS
 from qhq.progress import doing
 from qhq.runs.comparison import run_skill
-from qhq.runs.run_folder import RunFolder
+from qhq.runs.run_folder import RunFolder, find_run
 from qhq.runs.schema import LAST_VALUE
 
 if TYPE_CHECKING:
@@ -205,7 +206,7 @@ def _people_of_seeds(run: Run, seeds: SeedTable) -> list[str | Table]:
     for column in table.columns[4:]:
         column.justify = "right"
     verdict = str(_said(run, seeds)["verdict"])
-    return [head, table, verdict, *plausibility_lines(record), *say_looks(record.looks)]
+    return [head, table, verdict, *plausibility_lines(record), *say_looks(record.looks), *_next(record)]
 
 
 def _cells(measures: Mapping[str, Any]) -> list[str | None]:
@@ -227,7 +228,8 @@ def _people(record: RunRecord | WalkRecord, path: str) -> list[str | Table]:
 
     if record.epochs is None or "total" not in record.seconds:
         raise no_results(record, "epochs or seconds.total")
-    parts, last = [_summary(record, path)], [*plausibility_lines(record), *say_looks(record.looks)]
+    parts = [_summary(record, path)]
+    last = [*plausibility_lines(record), *say_looks(record.looks), *_next(record)]
     if isinstance(record, RunRecord):
         from qhq.experiment.words import say_subset
 
@@ -235,6 +237,30 @@ def _people(record: RunRecord | WalkRecord, path: str) -> list[str | Table]:
         return [*parts, *chosen(record), *result_tables(record), *said, *last]
     tables = [_folds(record), *_regimes(record), *result_tables(record)]
     return [*parts, *tables, str(record.verdict), *last]
+
+
+def _next(record: RunRecord | WalkRecord) -> list[str]:
+    """What there is to do with a run, as commands; nothing while doubts of it are open."""
+    from qhq.experiment.plausibility import read_doubts
+    from qhq.experiment.words import say_untrained
+    from qhq.runs.record import RunRecord
+
+    if any(doubt.accepted is None for doubt in read_doubts(record.plausibility)):
+        return []
+    # Commands take the latest run, which this one need not be: others may train, and an old one be resumed.
+    try:
+        name = "" if find_run(None).name == record.run else f" {record.run}"
+    except ConfigError:  # the run is not among those of the runs folder
+        name = f" {record.run}"
+    steps = [("report", "", "all of it as one page")]
+    if record.task == "forecast":
+        steps.append(("predict", "", "the next session, with intervals"))
+    if isinstance(record, RunRecord) and record.quantum is not None:
+        if say_untrained(record):
+            steps.append(("doctor", "", "whether its circuit responds and learns"))
+        else:
+            steps.append(("eval", " --backend aer --backend fake_fez --samples 64", "a device's noise"))
+    return ["\n".join(["Next:", *(f"  qhq {verb}{name}{rest}  # {why}" for verb, rest, why in steps)])]
 
 
 def _folds(record: WalkRecord) -> Table:

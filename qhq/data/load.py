@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,11 +22,12 @@ from qhq.data.periods import by_period
 from qhq.data.recording import read_recorded
 from qhq.data.sessions import find_calendar
 from qhq.data.sources.files import BUNDLED, Asked, read_file
+from qhq.data.sources.meaning import WIDE
 from qhq.data.sources.surface import read_surface
 from qhq.data.sources.synthetic import make_control, synthesise
 from qhq.data.spec import DataSpec, Source
 from qhq.data.yahoo.load import load_history
-from qhq.errors import DataError
+from qhq.errors import DataError, visible
 
 # Columns of Yahoo's that say why there is no adjusted close.
 _EXPLAINING = ("close", "dividend")
@@ -85,9 +87,23 @@ def _load_stocks(spec: DataSpec, origin: str) -> Panel:
     )
     # What only explains an adjusted close that is missing.
     panel = panel.without_columns(explaining)
-    called = {"adj_close": "close"} if close_stands_in(frame) else {}
+    called = _called(frame)
     panel = replace(panel, notes=tuple(frame.attrs.get("notes", ())), called=called)
     return infer_splits(panel) if optional else panel
+
+
+def _called(frame: pd.DataFrame) -> dict[str, str]:
+    """What people call the prices: by their file, where its column has another name than the schema's."""
+    headers: Mapping[str, object] = frame.attrs.get("headers", {})
+    standing = "close" if close_stands_in(frame) else "adj_close"
+    found = {"adj_close": "close"} if standing == "close" else {}
+    for name in ("adj_close", "close", "open", "high", "low"):
+        header = str(headers.get(standing if name == "adj_close" else name, name))
+        plain = re.sub(r"[^a-z0-9]+", "_", header.lower()).strip("_")
+        # A vendor's form may take a column for what its name does not say; 'Adj Close' says it.
+        if plain not in (name, found.get(name)) and header != WIDE:
+            found[name] = visible(header, cell=True)
+    return found
 
 
 def _split_columns(spec: DataSpec) -> tuple[str, ...]:

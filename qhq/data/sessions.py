@@ -199,7 +199,7 @@ class Calendar:
     def words(self) -> str:
         """What says which days are sessions, for people."""
         if self.name is None:
-            return "the spacing of the rows, holidays not known"
+            return f"the spacing of the rows, holidays not known ({_unlike_new_york(self.days)})"
         known = f"the calendar {self.name}" if self.named else "the calendar of New York"
         return known if self.every is None else f"the {self.every}s of {known}"
 
@@ -288,6 +288,20 @@ def find_calendar(dates: DateArray, name: str | None = None, every: Every | None
             " data.calendar out",
         )
     return Calendar(days, name, named=True, every=every)
+
+
+def _unlike_new_york(days: DateArray) -> str:
+    """Why ascending dates are no daily rows of New York, with some of those that do not fit."""
+    sessions = _sessions(_NEW_YORK)
+    if days[0] < sessions[0] or days[-1] > sessions[-1]:
+        return f"New York's are known from {sessions[0]} to {sessions[-1]}"
+    stray = days[~np.isin(days, sessions)]
+    if not len(stray):
+        return "not New York's, where there is a session between most of them"
+    # The newest, which a person remembers.
+    named = ", ".join(str(day) for day in stray[-3:])
+    more = f" and {len(stray) - 3:,} more" if len(stray) > 3 else ""
+    return f"not New York's, which was closed on {named}{more}"
 
 
 def _misfit(days: DateArray, name: str) -> str | None:

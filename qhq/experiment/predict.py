@@ -41,7 +41,7 @@ from qhq.experiment.evaluate import (
 from qhq.experiment.opening import Experiment
 from qhq.experiment.other_data import AskedData, OtherDataRequest, read_request, tell_format
 from qhq.experiment.reopening import open_trained, read_finished
-from qhq.experiment.words import say_test
+from qhq.experiment.words import say_test, say_untrained
 from qhq.runs.answers import (
     ForecastRow,
     LeftOutSeries,
@@ -260,10 +260,13 @@ def forecast_ahead(plan: PredictPlan, executor: Executor | None, backend: str = 
 def _forecaster(folder: RunFolder) -> tuple[RunFolder, Skill]:
     """The run that forecasts, and its measured skill: of a walk-forward the newest fold, and that of all."""
     if not folder.file(WALK).is_file():
-        tested = read_finished(folder).tested()
-        skill = run_skill(tested)
+        record = read_finished(folder)
+        tested = record.tested()
         said = say_test(tested)
-        return folder, Skill(skill, False, f"{said} 'qhq ablate {folder.name}' tests it over several seeds.")
+        # Of a run that kept its baseline there is nothing to test.
+        if not say_untrained(record):
+            said += f" 'qhq ablate {folder.name}' tests it over several seeds."
+        return folder, Skill(run_skill(tested), False, said)
     walk = read_walk(folder)
     if walk.status != FINISHED or not walk.folds:
         raise ConfigError(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qhq.cli.train import _summary, result_tables, verdict
+from qhq.cli.train import _next, _summary, result_tables, verdict
 from qhq.evaluation.baselines.persistence import last_value
 from qhq.evaluation.losses import score_options
 from qhq.evaluation.metrics import relative_errors, score, score_by_symbol
@@ -117,6 +117,23 @@ def test_a_training_without_a_circuit_names_no_backend():
     record = run({}, epochs=3, seconds={"total": 1.25})
     assert _summary(record, "b").endswith("Trained 3 epochs in 1.2 s, without a circuit.")
     assert _summary(record.updated(quantum={"qubits": 2}), "b").endswith("Trained 3 epochs on aer in 1.2 s.")
+
+
+@pytest.mark.parametrize(
+    ("keys", "verbs"),
+    [
+        ({"quantum": {"qubits": 2}}, ["report", "predict", "eval"]),
+        ({}, ["report", "predict"]),
+        ({"task": "price", "quantum": {"qubits": 2}}, ["report", "eval"]),
+    ],
+)
+def test_a_training_ends_with_the_commands_that_fit_the_run(keys, verbs, tmp_path, monkeypatch):
+    """No forecast of what is priced from today, and no noise without a circuit."""
+    monkeypatch.setenv("QHQ_RUNS_DIR", str(tmp_path))  # another one is the latest, so that each is named
+    record = run({}, run="r", **keys)
+    head, *lines = _next(record)[0].split("\n")
+    assert head == "Next:"
+    assert [line.split()[:3] for line in lines] == [["qhq", verb, "r"] for verb in verbs]
 
 
 def test_implied_volatilities_are_of_the_same_rows_and_what_has_none_is_reported():

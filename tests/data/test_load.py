@@ -37,6 +37,22 @@ def test_every_bundled_row_keeps_the_rules():
     assert_allclose(panel.values[0, :6], [118.56, 132.06, 118.5, 130.31, 9616100, 4.186662803811], rtol=0)
 
 
+@pytest.mark.parametrize(
+    ("header", "called"),
+    [
+        ("adj_close", {}),
+        ("Adj Close", {}),
+        ("Close", {"adj_close": "close"}),
+        ("Price", {"adj_close": "Price", "close": "Price"}),
+        ("\u6536\u76d8\u4ef7", {"adj_close": "\u6536\u76d8\u4ef7", "close": "\u6536\u76d8\u4ef7"}),
+    ],
+)
+def test_prices_are_called_before_people_as_their_file_calls_them(tmp_path, header, called):
+    frame = make_frame(rows=20)[["symbol", "date", "adj_close"]].rename(columns={"adj_close": header})
+    frame.to_csv(tmp_path / "prices.csv", index=False)
+    assert load_panel(_spec(tmp_path / "prices.csv", features=("adj_close",))).called == called
+
+
 @pytest.mark.parametrize("name", ["prices.csv", "prices.csv.gz", "prices.parquet"])
 def test_a_users_file_reads_back_exactly(tmp_path, name):
     frame, path = make_frame(), tmp_path / name

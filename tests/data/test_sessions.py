@@ -93,6 +93,15 @@ def test_data_of_no_known_exchange_go_on_as_they_are_spaced(dates, ahead):
     assert following(dates, count=3) == ahead
 
 
+def test_dates_that_are_none_of_new_yorks_are_named():
+    every = pd.date_range("2026-11-16", "2026-11-27").to_numpy()  # two weekend days, and Thanksgiving
+    assert find_calendar(every).words.endswith(
+        "(not New York's, which was closed on 2026-11-21, 2026-11-22, 2026-11-26)"
+    )
+    days = pd.bdate_range("2024-01-01", "2024-12-31").to_numpy()
+    assert "closed on 2024-09-02, 2024-11-28, 2024-12-25 and 7 more)" in find_calendar(days).words
+
+
 def test_order_and_repeats_of_the_dates_do_not_matter():
     dates = new_york("2026-01-02", "2026-11-25")
     mixed = pd.DatetimeIndex(np.random.default_rng(3).permutation(np.tile(dates.to_numpy(), 3)))

@@ -35,6 +35,9 @@ from qhq.data.sources.text import RawTable
 from qhq.data.tables import is_empty, read_numbers
 from qhq.errors import DataError, nearest
 
+WIDE = "one for each symbol"
+"""What stands for the name of a column where a file has one for each symbol."""
+
 CLOCK = "keep:clock"
 """Where the time of day stands while rows are read, if it has a column of its own."""
 
@@ -317,7 +320,7 @@ def _melt(meaning: TableMeaning) -> pd.DataFrame:
         )
     frame = pd.concat(parts)
     empty = len(table) * len(parts) - len(frame)
-    meaning.columns.update(close="one for each symbol", symbol="the header")
+    meaning.columns.update(close=WIDE, symbol="the header")
     meaning.notes.append(
         f"one column for each symbol ({len(parts)}), each read as its close"
         + (f"; {empty:,} empty cells have no row" if empty else "")
@@ -354,7 +357,7 @@ def _melt_priced(
         part = pd.DataFrame({"symbol": ticker, "date": table[dates]} | {key: table[own[key]] for key in own})
         parts.append(part[~np.all([is_empty(table[name]) for name in own.values()], axis=0)])
     prices = dict.fromkeys(price for _, price in priced.values())
-    meaning.columns.update(dict.fromkeys(prices, "one for each symbol"), symbol="the header")
+    meaning.columns.update(dict.fromkeys(prices, WIDE), symbol="the header")
     meaning.notes.append(f"one column for each price of each symbol ({len(parts)}): {', '.join(prices)}")
     if others := [str(name) for name in names if name not in priced]:
         meaning.notes.append(f"no ticker's prices, left out: {', '.join(others)}")
