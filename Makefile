@@ -5,7 +5,7 @@
 # make docs       the documentation as pages: site/index.html, readable without a network
 # make notebooks  the notebooks in a kernel; stores their outputs (installs it)
 # make browser    the report in a headless Chromium (installs playwright; the browser must be there)
-# make commands   every command of the documentation, on a small model (minutes)
+# make commands   every command of the documentation, also the three that the tests leave out (minutes)
 # make bench      the benchmarks, beside other libraries (installs them)
 # make ui         MLflow's page of the runs, on this machine alone (installs it, apart)
 
@@ -47,7 +47,7 @@ browser: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -rs tests/report/test_browser.py
 
 commands: $(VENV)/.installed-dev
-	QHQ_COMMANDS=all $(BIN)/python -m pytest tests/test_commands.py
+	QHQ_COMMANDS=all $(BIN)/python -m pytest tests/commands
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks

@@ -27,7 +27,7 @@ def pages() -> dict[str, str]:
     """Name and Markdown of each page."""
     from qhq.ansatz.spec import AnsatzSpec
     from qhq.experiment.config import ExperimentConfig
-    from qhq.studies.sweep.spec import SweepSpec
+    from qhq.studies.sweep.spec import Stacks, SweepSpec
 
     return {
         "api": _api(),
@@ -48,7 +48,7 @@ def pages() -> dict[str, str]:
         "sweeps": _spec_page(
             "Sweep files",
             "Every key of a sweep's file; [sweeps.md](../sweeps.md) explains them with examples.",
-            {"Top level": SweepSpec},
+            {"Top level": SweepSpec, "stages.space (stacks)": Stacks},
         ),
     }
 
@@ -84,25 +84,24 @@ def _spec_page(title: str, text: str, roots: Mapping[str, type[BaseModel]]) -> s
 def _section(
     model: type[BaseModel], name: str, sections: _Sections, roots: Mapping[str, type[BaseModel]]
 ) -> list[str]:
+    from qhq.backends.backend import BackendSpec
+
     text, meanings = _docstring(model)
     prefix = "" if name in roots else f"{name.split(' (', maxsplit=1)[0]}."
     rows = []
     for key, info in model.model_fields.items():
-        if key in ("kind", "name") and _constant(info) is None and model.__name__ != "ExperimentConfig":
-            continue
-        for inner in _models(info.annotation):
+        if key == "name" and issubclass(model, BackendSpec):
+            continue  # of an entry: what it stands under
+        inners = list(_models(info.annotation))
+        for inner in inners:
             kind = _constant(inner.model_fields["kind"]) if "kind" in inner.model_fields else None
+            if kind is None and len(inners) > 1:  # told apart by what must be given
+                kind = ", ".join(each for each, field in inner.model_fields.items() if field.is_required())
             sections.add(inner, f"{prefix}{key} ({kind})" if kind else f"{prefix}{key}")
         names = _names(model.__name__, key)
-        meaning = meanings.get(key) or info.description or ""
+        meaning = meanings.get(key) or info.description or ("Selects this kind." if _constant(info) else "")
         rows.append(f"| `{key}` | {_type(info, sections, names)} | {_default(info)} | {_cell(meaning)} |")
-    has_meaning = any(not row.endswith("|  |") for row in rows)
     head = "| key | takes | default | means |\n|---|---|---|---|"
-    if not has_meaning:
-        head, rows = (
-            "| key | takes | default |\n|---|---|---|",
-            [row[: row.rindex("|  |") + 1] for row in rows],
-        )
     heading = f"## {name} {{: #{sections.anchor(model)} }}"
     return [heading, text, head + "\n" + "\n".join(rows)] if rows else [heading, text]
 
@@ -240,10 +239,11 @@ def _default(info: FieldInfo) -> str:
     value = info.get_default(call_default_factory=True)
     if value is PydanticUndefined:
         return ""
-    if isinstance(value, BaseModel) or (
-        isinstance(value, tuple) and any(isinstance(x, BaseModel) for x in value)
-    ):
-        return "its own"
+    if isinstance(value, BaseModel):
+        kind = getattr(value, "kind", None)
+        return f"`{kind}`" if kind else "its defaults"
+    if isinstance(value, tuple) and any(isinstance(each, BaseModel) for each in value):
+        return "one, with its defaults" if len(value) == 1 else f"{len(value)}, with their defaults"
     if isinstance(value, tuple):
         return f"`[{', '.join(map(str, value))}]`"
     # By identity: 0 and 1 equal False and True.

@@ -80,10 +80,12 @@ class TrainableBlock(Spec):
 
 
 class RotationBlock(TrainableBlock):
-    """One weight a gate and qubit: ``RY``, ``RX RZ``, ``Rot`` (RZ RY RZ), or any row of these words.
+    """Columns of rotations, one weight a gate and qubit.
 
-    ``H`` stands for a column of Hadamard gates, which takes no weight. ``inner`` leaves out the first and the
-    last qubit.
+    Attributes:
+        gates: ``RY``, ``RX RZ``, ``Rot`` (RZ RY RZ), or any row of these words. ``H`` stands for a column of
+            Hadamard gates, which takes no weight.
+        on: ``all`` qubits, or the ``inner`` ones: all but the first and the last.
     """
 
     kind: Literal["rotations"] = "rotations"
@@ -103,7 +105,12 @@ class RotationBlock(TrainableBlock):
 
 
 class CouplingBlock(TrainableBlock):
-    """Two-qubit gates between blocks; ``crx`` and ``crz`` take one weight a gate, ``cx`` and ``cz`` none."""
+    """Two-qubit gates between blocks; ``crx`` and ``crz`` take one weight a gate, ``cx`` and ``cz`` none.
+
+    Attributes:
+        gate: The two-qubit gate.
+        pattern: Which pairs it couples, in which order.
+    """
 
     kind: Literal["couplings"]
     gate: Literal["cx", "cz", "crx", "crz"]
@@ -126,7 +133,11 @@ class CouplingBlock(TrainableBlock):
 
 
 class RealAmplitudesBlock(TrainableBlock):
-    """Qiskit's ``real_amplitudes``; over all layers it is the library circuit with ``reps`` = depth."""
+    """Qiskit's ``real_amplitudes``; over all layers it is the library circuit with ``reps`` = depth.
+
+    Attributes:
+        entanglement: Which qubits are coupled, in Qiskit's words.
+    """
 
     kind: Literal["real_amplitudes"]
     entanglement: EntanglementPattern = "reverse_linear"
@@ -141,7 +152,11 @@ class RealAmplitudesBlock(TrainableBlock):
 
 
 class EfficientSU2Block(TrainableBlock):
-    """Qiskit's ``efficient_su2``; over all layers it is the library circuit with ``reps`` = depth."""
+    """Qiskit's ``efficient_su2``; over all layers it is the library circuit with ``reps`` = depth.
+
+    Attributes:
+        entanglement: Which qubits are coupled, in Qiskit's words.
+    """
 
     kind: Literal["efficient_su2"]
     entanglement: EntanglementPattern = "reverse_linear"
@@ -166,7 +181,13 @@ Block = Annotated[
 
 
 class Entangler(Spec):
-    """Two-qubit gates after the blocks of each layer; a ring of two qubits is a single gate."""
+    """Two-qubit gates after the blocks of each layer; a ring of two qubits is a single gate.
+
+    Attributes:
+        pattern: Which pairs are coupled: neighbours and the ends (``ring``), neighbours (``linear``), all
+            (``full``) or ``none``.
+        gate: The two-qubit gate.
+    """
 
     pattern: Literal["ring", "linear", "full", "none"] = "ring"
     gate: Literal["cx", "cz"] = "cx"

@@ -89,10 +89,14 @@ class InputEncoding(Spec):
 
 
 class AngleEncoding(InputEncoding):
-    """One rotation an input and qubit; several gates encode several inputs on each qubit.
+    """One rotation an input and qubit.
 
-    ``fresh`` gives every repetition inputs of its own, in the order of the layers: re-uploading in time,
-    where each layer takes the next step of a window.
+    Attributes:
+        gates: Rotations on each qubit, such as ``RY`` or ``RX RZ``; each takes an input of its own.
+        hadamard: Whether a column of Hadamard gates comes first.
+        repeat: Whether the inputs enter again before each further layer (re-uploading).
+        fresh: Whether each repetition has inputs of its own, in the order of the layers: re-uploading in
+            time, where each layer takes the next step of a window.
     """
 
     kind: Literal["angle"] = "angle"
@@ -139,7 +143,13 @@ class AngleEncoding(InputEncoding):
 
 
 class ZZFeatureMap(InputEncoding):
-    """Qiskit's ``zz_feature_map`` as encoding: one input a qubit, and products of pairs of inputs."""
+    """Qiskit's ``zz_feature_map`` as encoding: one input a qubit, and products of pairs of inputs.
+
+    Attributes:
+        reps: Repetitions of the library's circuit.
+        entanglement: Which qubits are coupled, in Qiskit's words.
+        repeat: Whether the inputs enter again before each further layer (re-uploading).
+    """
 
     kind: Literal["zz_feature_map"]
     reps: int = Field(default=1, ge=1, le=100)
@@ -320,6 +330,9 @@ class ArctanEncoding(InputEncoding):
 
     The inputs of the circuit are angles, here ``y = arctan x`` by the ansatz's ``angle_scaling: arctan``; the
     second gate takes ``arctan(tan(y)^2)`` of the same one.
+
+    Attributes:
+        repeat: Whether the inputs enter again before each further layer (re-uploading).
     """
 
     kind: Literal["arctan"]

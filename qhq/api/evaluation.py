@@ -29,6 +29,11 @@ class Evaluation:
     Args:
         record: Of an evaluation, or of a dry run.
         costs: Forecasts of what hardware costs, where the record has none.
+
+    >>> import qhq
+    >>> evaluation = qhq.open_run("latest").evaluate("aer", samples=8)
+    >>> evaluation.metrics.index.to_list()
+    ['aer']
     """
 
     def __init__(self, record: EvaluationRecord, costs: Sequence[Json] = ()) -> None:

@@ -40,6 +40,11 @@ class Run:
 
     Attributes:
         folder: Its path.
+
+    >>> import qhq
+    >>> run = qhq.open_run("latest")
+    >>> run.status, len(run.history)
+    ('finished', 1)
     """
 
     def __init__(self, folder: RunFolder | os.PathLike[str] | str) -> None:

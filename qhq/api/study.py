@@ -228,6 +228,11 @@ def ablate(
 
     Raises:
         QHQError: If the config has no quantum layer, anything cannot be opened, or a cell fails.
+
+    >>> import qhq
+    >>> study = qhq.ablate("latest", seeds=1, workers=1)
+    >>> study.rows["variant"][:3].to_list()
+    ['hybrid', 'mlp', 'frozen']
     """
     from qhq.runs.mirror import mirror_study
     from qhq.runs.studies import AblationRecord
@@ -317,6 +322,13 @@ def sweep(
 
     Raises:
         QHQError: If a point makes no valid config, the prices cannot be had, or nothing can be trained.
+
+    >>> import qhq
+    >>> small = {"training.epochs": 1, "data.symbols": ["AAPL"], "data.start": "2012-01-01"}
+    >>> depths = {"name": "circuit", "space": {"quantum.depth": [1, 2]}}
+    >>> search = {"name": "depths", "set": small, "seeds": 1, "stages": [depths], "final": None}
+    >>> qhq.sweep(search, workers=1).rows["status"].to_list()
+    ['finished', 'finished']
     """
     from qhq.report.figures import draw_run_figures, save_figure, try_figure
     from qhq.report.study_figures import draw_stage, draw_walk_figure

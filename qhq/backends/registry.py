@@ -88,6 +88,9 @@ def load_backends(path: Path | None = None) -> dict[str, BackendSpec]:
 
     Raises:
         ConfigError: If the file cannot be read or an entry breaks a rule.
+
+    >>> load_backends()["aer_shots"].shots
+    1024
     """
     path = path or registry_file()
     content = read_mapping(path)

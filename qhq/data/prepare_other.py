@@ -261,10 +261,17 @@ def check_unit(overlap: Overlap, spec: DataSpec, origin: str, panel: Panel, know
             )
 
 
+# Two weeks; from fewer rows nobody can tell.
+_FEWEST_DAYS = 11
+
+
 def check_frequency(chosen: Windows, own: Panel | None, known: Known, origin: str) -> None:
     """Refuse weekly rows for a run of daily ones, and the like."""
     then = np.unique(known.actual["date"].to_numpy().astype("datetime64[D]")) if own is None else own.sessions
     days = np.unique(chosen.panel.dates[np.unique(chosen.starts)[:, None] + np.arange(chosen.cut.rows)])
+    if len(days) < _FEWEST_DAYS:
+        # The five sessions around Christmas lie three days apart in the median.
+        days = chosen.panel.sessions[chosen.panel.sessions <= days[-1]][-_FEWEST_DAYS:]
     before, now = _spacing(then), _spacing(days)
     if before and now and not 1 / _OTHER_FREQUENCY < now / before < _OTHER_FREQUENCY:
         raise DataError(

@@ -74,9 +74,14 @@ class CircuitOrigin:
 class QuantumSpec(Spec):
     """Which ansatz stands between encoder and head.
 
-    ``ansatz`` is a name in ``circuits/`` or a path; ``qubits`` and ``depth`` override the file's;
-    ``overrides`` any other of its keys. ``entangled: false`` takes out every gate on several qubits, and
-    ``frozen: true`` leaves the weights as they were drawn: what `qhq ablate` puts beside a circuit.
+    Attributes:
+        ansatz: A name in ``circuits/``, or the path of a circuit file.
+        qubits: Width of the circuit; None is the file's.
+        depth: Layers of the circuit; None is the file's.
+        overrides: Any other keys of the circuit file, with the values that take the place of the file's.
+        entangled: ``false`` takes out every gate on several qubits, as `qhq ablate` does for one of its
+            rivals.
+        frozen: ``true`` leaves the circuit's weights as they were drawn, as `qhq ablate` does for another.
     """
 
     ansatz: str = "reference"
@@ -145,10 +150,21 @@ class QuantumSpec(Spec):
 
 
 class ExperimentConfig(Spec):
-    """A whole run. ``quantum: null`` leaves the quantum layer out; ``model.middle`` may take its place.
+    """A whole run.
 
-    ``intervals`` is ``split``, one width from the validation split for good, or ``adaptive``, widths that
-    follow how often the intervals before held.
+    Attributes:
+        name: What the run is called: the end of its folder's name, and a word by which every command finds
+            it.
+        seed: Of the weights, the order of the batches, dropout and shots; the same config and seed give the
+            same run.
+        backend: The entry of ``backends.yaml`` that the test split is evaluated on. A training runs on an
+            engine of qhq's own where the entry's gradient is ``adjoint``.
+        data: Which prices, for which task, cut and scaled how.
+        quantum: The quantum layer; None leaves it out, and ``model.middle`` may take its place.
+        model: What stands around the circuit.
+        training: How the model is trained.
+        intervals: How prediction intervals are made: ``split``, one width from the validation split for good,
+            or ``adaptive``, widths that follow how often the intervals before held.
     """
 
     name: str = Field("quickstart", pattern=r"^[A-Za-z0-9_.-]{1,60}$")

@@ -138,10 +138,14 @@ MOST_HIDDEN = 4096
 
 
 class RecurrentLayerSpec(Spec):
-    """One layer of the encoder; ``unit`` is one of `UNITS` or another package's.
+    """One layer of the encoder.
 
-    A ``bidirectional`` layer is two, over the steps onward and backward, and twice as wide. ``residual`` adds
-    its input to its outputs, and ``layer_norm`` normalises them.
+    Attributes:
+        unit: One of `UNITS`, or another package's.
+        hidden: Channels of its outputs, in each direction.
+        bidirectional: Whether it is two layers, over the steps onward and backward, and twice as wide.
+        residual: Whether its input is added to its outputs, through a linear map where the widths differ.
+        layer_norm: Whether the outputs of each step are normalised.
     """
 
     unit: Annotated[str, AfterValidator(_check_unit)] = "gru"
@@ -188,7 +192,13 @@ def is_gated(spec: Spec) -> TypeGuard[ModelSpec]:
 
 
 class MiddleSpec(Spec):
-    """A tanh MLP in the place of a quantum layer: the same angles in, ``outputs`` values out."""
+    """A tanh MLP in the place of a quantum layer: the same angles in, ``outputs`` values out.
+
+    Attributes:
+        hidden: Hidden units.
+        outputs: Values that it gives, O; a circuit's observables.
+        angle_scaling: How inputs of any size become angles first, as before a circuit.
+    """
 
     hidden: int = Field(4, ge=1, le=MOST_HIDDEN)
     outputs: int = Field(4, ge=1, le=MOST_HIDDEN)
@@ -223,14 +233,27 @@ class Carrier:
 class ModelSpec(Spec):
     """Recurrent encoder, latent features, optional quantum layer, head; or a module of one's own.
 
-    ``latent`` is the number of latent features when there is no quantum layer; with one it is the
-    number of the circuit's inputs. ``middle`` is what stands in the place of a quantum layer, for the
-    classical baseline model. ``pooling`` makes one vector of the states at all steps. With ``encoder: none``
-    all values of a window go into the latent features by one linear map, and ``recurrent`` means nothing.
-    ``head_layers`` are the sizes of hidden layers before the last linear map, ``static_layers`` those that
-    static features go through before they join the encoder's vector. ``dropout`` acts between recurrent
-    layers and after the middle. ``circuits`` arranges several circuits in the middle. ``file`` is a Python
-    file whose ``build(shape, circuit)`` returns the whole model (`qhq.models.own`).
+    Attributes:
+        encoder: ``recurrent``; or ``none``: all values of a window go into the latent features by one linear
+            map, and ``recurrent`` means nothing.
+        recurrent: Layers of the encoder, the first one first.
+        pooling: What makes one vector of the states at all steps.
+        latent: Number of latent features without a quantum layer; with one they are as many as the circuit's
+            inputs.
+        middle: What stands in the place of a quantum layer, for the classical baseline model.
+        activation_before: Of the latent features, before they become angles.
+        activation_after: Of the circuit's outputs.
+        layer_norm: Whether the circuit's outputs are normalised, after their activation.
+        dropout: Share of values that are dropped in training, between recurrent layers and after the middle.
+        skip: The connection around the circuit: its inputs are added to its outputs (``add``, which needs as
+            many of each), put beside them (``concat``), or left out (``none``).
+        head_layers: Sizes of hidden layers before the last linear map.
+        head_activation: After each of those, and after each layer of ``static_layers``.
+        static_layers: Sizes of layers that static features go through before they join the encoder's vector.
+        output_activation: Of the scaled forecast.
+        circuits: Several circuits in the middle, or one over the whole window.
+        file: A Python file whose ``build(shape, circuit)`` returns the whole model (`qhq.models.own`), in
+            place of all other keys but ``latent`` and ``middle``.
     """
 
     kind: Literal["hybrid"] = "hybrid"
@@ -341,6 +364,7 @@ class FeaturesSpec(Spec):
     """A frozen circuit, and a head that scikit-learn fits on what it gives: forward passes, no gradients.
 
     Attributes:
+        middle: See ``latent``.
         projection: How the F values of a window become the circuit's I inputs: by principal components of
             the training windows, each of unit variance (``pca``), by a seeded Gaussian matrix (``random``),
             as the newest I of them, each standardised (``last``), or as they are (``none``, where there are

@@ -328,7 +328,7 @@ def gather_runs(references: Sequence[str]) -> list[RunFolder]:
 
     Args:
         references: Each the name of a run, its folder, a folder that holds runs (such as a sweep's), or a
-            glob over names or paths.
+            glob over names or paths of either.
 
     Raises:
         ConfigError: If one of them means no run.
@@ -356,12 +356,15 @@ def _matching(pattern: str) -> list[RunFolder]:
     absolute = Path(pattern).is_absolute()
     roots = [Path(Path(pattern).anchor)] if absolute else [Path(), runs_dir()]
     rest = str(Path(pattern).relative_to(Path(pattern).anchor)) if absolute else pattern
-    for root in roots:
-        # A pattern of pathlib's matches hidden folders too: of runs that are being made.
-        found = (path for path in sorted(root.glob(rest)) if not path.name.startswith("."))
-        paths = [path for path in found if (path / "run.json").is_file()]
-        if paths:
+    # A pattern of pathlib's matches hidden folders too: of runs that are being made.
+    places = [[path for path in sorted(root.glob(rest)) if not path.name.startswith(".")] for root in roots]
+    for found in places:
+        if paths := [path for path in found if (path / "run.json").is_file()]:
             return [RunFolder(path.absolute()) for path in paths]
+    # As a shell would have expanded it, into folders that hold runs.
+    for found in places:
+        if inside := [run for path in found for run in _inside(path)]:
+            return inside
     raise ConfigError(
         "RUN must name a run, a folder of runs, or match some",
         got=f"'{pattern}', which matches none here or in {runs_dir()}",

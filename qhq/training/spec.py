@@ -39,7 +39,12 @@ class OptimizerSpec(Spec):
 
 
 class AdamSpec(OptimizerSpec):
-    """Adam (Kingma and Ba, ICLR 2015); ``weight_decay`` is added to the gradient."""
+    """Adam (Kingma and Ba, ICLR 2015); ``weight_decay`` is added to the gradient.
+
+    Attributes:
+        betas: Decay rates of the running means of the gradient and of its square.
+        eps: Added to the root of the mean square, against a division by zero.
+    """
 
     kind: Literal["adam"] = "adam"
     betas: tuple[_Share, _Share] = (0.9, 0.999)
@@ -53,7 +58,12 @@ class AdamWSpec(AdamSpec):
 
 
 class SGDSpec(OptimizerSpec):
-    """Gradient descent, with momentum if there is any."""
+    """Gradient descent, with momentum if there is any.
+
+    Attributes:
+        momentum: Share of the last step that the next one keeps.
+        nesterov: Whether the gradient is that of where the momentum leads (Nesterov); needs a momentum.
+    """
 
     kind: Literal["sgd"] = "sgd"
     momentum: _Share = 0.0
@@ -67,7 +77,13 @@ class SGDSpec(OptimizerSpec):
 
 
 class RMSpropSpec(OptimizerSpec):
-    """Steps over a running root mean square of the gradient (Tieleman and Hinton, 2012)."""
+    """Steps over a running root mean square of the gradient (Tieleman and Hinton, 2012).
+
+    Attributes:
+        alpha: Decay rate of the running mean of the gradient's square.
+        eps: Added to the root of the mean square, against a division by zero.
+        momentum: Share of the last step that the next one keeps.
+    """
 
     kind: Literal["rmsprop"] = "rmsprop"
     alpha: _Share = 0.99
@@ -80,6 +96,10 @@ class LBFGSSpec(OptimizerSpec):
 
     It compares losses of one batch at several weights, so the batch should be large, best the whole
     training split, and expectation values exact.
+
+    Attributes:
+        steps: Iterations on each batch.
+        history: Steps from which the curvature is estimated.
     """
 
     kind: Literal["lbfgs"] = "lbfgs"
@@ -167,7 +187,11 @@ class ConstantSpec(ScheduleSpec):
 
 
 class CosineSpec(ScheduleSpec):
-    """Half a cosine from 1 to ``floor`` at the last epoch (Loshchilov and Hutter, ICLR 2017)."""
+    """Half a cosine from 1 to ``floor`` at the last epoch (Loshchilov and Hutter, ICLR 2017).
+
+    Attributes:
+        floor: Share of the learning rate that is left at the last epoch.
+    """
 
     kind: Literal["cosine"] = "cosine"
     floor: float = Field(0.0, ge=0.0, le=1.0)
@@ -178,7 +202,12 @@ class CosineSpec(ScheduleSpec):
 
 
 class StepSpec(ScheduleSpec):
-    """Times ``gamma`` after every so many epochs."""
+    """Times ``gamma`` after every so many epochs.
+
+    Attributes:
+        every: Epochs between two steps.
+        gamma: What each step multiplies the learning rate by.
+    """
 
     kind: Literal["step"] = "step"
     every: int = Field(5, ge=1, le=_MOST_EPOCHS)
@@ -193,6 +222,10 @@ class PlateauSpec(ScheduleSpec):
     """Times ``gamma`` whenever the validation loss has not improved for ``patience`` epochs.
 
     ``training.patience`` must be longer, or the training ends before it.
+
+    Attributes:
+        patience: Epochs without a better validation loss before a step.
+        gamma: What each step multiplies the learning rate by.
     """
 
     kind: Literal["plateau"] = "plateau"
@@ -249,6 +282,10 @@ class CircuitRatesSpec(Spec):
 
     A rate left out is that of all other parameters. Weights of a circuit are angles: they have a natural
     size, and a decay towards 0 has no meaning for most of them.
+
+    Attributes:
+        learning_rate: Step size for the circuit's weights.
+        weight_decay: Their decay towards 0.
     """
 
     learning_rate: float | None = Field(None, gt=0.0, le=MOST_FACTOR)
@@ -301,18 +338,29 @@ class InjectionSpec(Spec):
 class TrainingSpec(Spec):
     """An optimiser with early stopping on the validation split.
 
-    ``optimizer`` and ``schedule`` take a name, or a ``kind`` with its settings. ``circuit`` gives the
-    circuit's weights rates of their own. ``horizon_weights`` weigh the loss of each horizon, and
-    ``quantiles`` are the levels that a loss of a distribution is learned or reported at.
+    The weights of the best validation epoch are kept; the untrained model counts as epoch 0.
 
-    ``patience`` is the number of epochs without a better validation loss after which training stops;
-    None trains all epochs. The weights of the best validation epoch are kept either way; the untrained
-    model counts as epoch 0.
-
-    ``seeds`` is how many runs are trained at once, with seeds from the config's own on.
-
-    ``backends`` names entries to train on in turn, and ``injection`` one whose errors are added to exact
-    values, instead of training on the run's backend alone; that one still evaluates the test split.
+    Attributes:
+        epochs: Passes over the training split.
+        batch_size: Windows of a batch.
+        learning_rate: Step size of the optimiser, for all parameters without a rate of their own.
+        weight_decay: Decay of the weights towards 0, as the optimiser has it.
+        optimizer: How gradients become steps: a name, or a ``kind`` with its settings.
+        schedule: How the learning rate changes over the epochs: a name, or a ``kind`` with its settings.
+        circuit: Rates of the circuit's weights.
+        loss: What is minimised, over scaled targets.
+        horizon_weights: What the loss of each horizon counts, one number for each of ``data.horizon``; None
+            weighs all alike.
+        quantiles: Levels that a loss of a distribution learns or reports, ascending, 0.5 among them.
+        patience: Epochs without a better validation loss after which training stops; None trains all epochs.
+        clip_norm: Largest L2 norm of the gradient of all parameters together; None is no limit.
+        dtype: Precision of the model, its data and the exact engine.
+        threads: CPU threads of PyTorch.
+        seeds: Runs that are trained at once, with seeds from the config's own on.
+        backends: Entries to train on in turn, instead of on the run's backend, which still evaluates the test
+            split.
+        injection: An entry whose mean errors are added to exact values in training, in place of noise that is
+            simulated.
     """
 
     # Every bound is far beyond what anybody trains: a slip is refused here, not after a night.

@@ -138,6 +138,7 @@ def test_runs_are_meant_by_folder_sweep_glob_and_name(runs):
     assert names("sweeps/s") == ["t1-s0", "t2-s0"] == names(str(runs / "sweeps" / "s" / "trials"))
     assert names("a*", "a", "runs/a") == ["a"]
     assert names("sweeps/*/trials/t1*") == ["t1-s0"]
+    assert names("sweeps/*") == ["t1-s0", "t2-s0"] == names("runs/sweeps/s*")
     for missing in ("b*", "b", "sweeps/none"):
         with pytest.raises(ConfigError):
             names(missing)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -84,7 +84,7 @@ class _SimulatedDevice(CalibratedDevice):
 
     def noise(self, qubits: Sequence[int]) -> DeviceNoise:
         """Noise on some physical qubits, renumbered."""
-        return calibrated_noise(self.calibration.cut(qubits))
+        return _known_noise(_Place(self.calibration.fingerprint, tuple(qubits), self.calibration))
 
     def seconds(self, isa: IsaProgram) -> tuple[float, float]:
         """Time that the gates of a program take, and that between two of its shots."""
@@ -122,7 +122,7 @@ class _UniformDevice:
 
     def noise(self, qubits: Sequence[int]) -> DeviceNoise:
         """Noise on some physical qubits, renumbered."""
-        return uniform_noise(self.parameters, len(qubits))
+        return _known_uniform(self.parameters, len(qubits))
 
     def seconds(self, isa: IsaProgram) -> tuple[float, float]:
         """Time that the gates of a program take, and that between two of its shots: the usual pause."""
@@ -165,6 +165,22 @@ def load_calibration(noise: NoiseSpec) -> Calibration:
     return load_fake(str(noise.device))
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Some qubits of a calibration, known by its fingerprint."""
+
+    fingerprint: str
+    qubits: tuple[int, ...]
+    calibration: Calibration = field(compare=False, repr=False)
+
+
+# A noise study opens the same circuit a hundred times, with other shots and streams: most of its time went
+# into the same channels. Kept as objects, they are also scaled once for each scale.
+@lru_cache(maxsize=16)
+def _known_noise(place: _Place) -> DeviceNoise:
+    return calibrated_noise(place.calibration.cut(place.qubits))
+
+
 def calibrated_noise(calibration: Calibration) -> DeviceNoise:
     """Noise of a calibrated device, by Aer's rule.
 
@@ -181,6 +197,11 @@ def calibrated_noise(calibration: Calibration) -> DeviceNoise:
     # After a reset a qubit is in |0>, which relaxation leaves as it is; no calibration says more of it.
     channels = {(name, tuple(qubits)): error for name, qubits, error in errors if name != "reset"}
     return DeviceNoise(channels, np.array(flips))
+
+
+@lru_cache(maxsize=16)
+def _known_uniform(parameters: UniformNoiseSpec, num_qubits: int) -> DeviceNoise:
+    return uniform_noise(parameters, num_qubits)
 
 
 def uniform_noise(parameters: UniformNoiseSpec, num_qubits: int) -> DeviceNoise:
@@ -265,7 +286,7 @@ def scale_noise(noise: DeviceNoise, scale: float) -> DeviceNoise:
         return replace(noise, channels={}, flips=np.zeros_like(noise.flips))
     # Gates alike share a channel object.
     alike = {id(error): error for error in noise.channels.values()}
-    scaled = {place: _scale_channel(error, scale) for place, error in alike.items()}
+    scaled = {place: _scale_channel(_Same(error), scale) for place, error in alike.items()}
     channels = {place: scaled[id(error)] for place, error in noise.channels.items()}
     flips = scale * noise.flips
     if (flips > 1).any():
@@ -277,11 +298,25 @@ def scale_noise(noise: DeviceNoise, scale: float) -> DeviceNoise:
     return replace(noise, channels=channels, flips=flips)
 
 
-def _scale_channel(error: QuantumError, scale: float) -> QuantumError:
+@dataclass(frozen=True, eq=False)
+class _Same:
+    """A channel by its identity: to compare two of them takes as long as to scale one."""
+
+    error: QuantumError
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.error is other.error
+
+    def __hash__(self) -> int:
+        return id(self.error)
+
+
+@lru_cache(maxsize=1024)
+def _scale_channel(channel_of: _Same, scale: float) -> QuantumError:
     # Here, since most runs scale nothing and SciPy takes its time to import.
     from scipy.linalg import expm, logm
 
-    channel = SuperOp(error).data
+    channel = SuperOp(channel_of.error).data
     # A singular matrix has no logarithm, whatever logm gives for it.
     if np.linalg.svd(channel, compute_uv=False).min() < 1e-12:
         raise BackendError(

@@ -31,7 +31,11 @@ _MOST_LISTED = 10_000
 
 
 class Listed(Spec):
-    """Values by their label; a plain list in YAML is labelled by the values themselves."""
+    """Values by their label; a plain list in YAML is labelled by the values themselves.
+
+    Attributes:
+        choices: Each value by its label.
+    """
 
     choices: Overrides = Field(min_length=1)
 
@@ -60,9 +64,13 @@ class Listed(Spec):
 class Range(Spec):
     """Numbers from ``low`` to ``high``, both included; whole ones if both ends are.
 
-    ``log`` draws them evenly in the logarithm; ``step`` gives only low, low + step, and so on. These are
-    added up as the decimals that stand in the file, so that 0 to 0.3 by 0.1 has 0.3 and no
-    0.30000000000000004; where the step does not divide the range, the last lies below ``high``.
+    Attributes:
+        low: The lowest.
+        high: The highest.
+        log: Whether they are drawn evenly in the logarithm.
+        step: Gives only low, low + step, and so on, added up as the decimals that stand in the file, so that
+            0 to 0.3 by 0.1 has 0.3 and no 0.30000000000000004; where it does not divide the range, the last
+            lies below ``high``.
     """
 
     low: _Number
@@ -138,6 +146,11 @@ class Stacks(Spec):
     """Recurrent stacks: every number of layers, of every unit or mixture, of every size.
 
     A mixture such as ``lstm gru`` takes its units in turn, from the first layer on.
+
+    Attributes:
+        layers: Numbers of layers.
+        units: Units, or mixtures of them.
+        hidden: Sizes of a layer.
     """
 
     layers: tuple[Annotated[int, Field(ge=1, le=16)], ...] = Field(min_length=1)
@@ -218,7 +231,7 @@ def _decimal(number: float) -> Decimal:
 
 
 class _Listed(Listed):
-    """A `Listed` that also reads a plain list, and stacks."""
+    """Values to choose from: a plain list, ``choices`` by label, or ``stacks`` of recurrent layers."""
 
     @model_validator(mode="before")
     @classmethod
@@ -296,10 +309,12 @@ class _Changing(Spec):
 
 
 class PruneSpec(Spec):
-    """When a trial is given up: after each of the epochs ``at``, where Optuna's pruner says so.
+    """When a trial is given up, by Optuna's pruner.
 
-    ``median`` gives up what is worse than the median of the trials before it; ``halving`` keeps the better
-    half at each rung (successive halving).
+    Attributes:
+        kind: ``median`` gives up what is worse than the median of the trials before it; ``halving`` keeps the
+            better half at each rung (successive halving).
+        at: Epochs after which it is asked.
     """
 
     kind: Literal["median", "halving"] = "median"
@@ -355,7 +370,10 @@ class StageSpec(_Changing):
 class FinalSpec(_Changing):
     """The full training of the winner with fresh seeds, and the only look at the test split.
 
-    ``baseline`` trains what the sweep started from in the same way, beside it.
+    Attributes:
+        set: Config keys for these trainings only.
+        seeds: Trainings of the winner, with seeds that no stage had.
+        baseline: Whether what the sweep started from is trained in the same way, beside it.
     """
 
     seeds: int = Field(5, ge=1, le=MOST_COUNT)
