@@ -343,13 +343,17 @@ def _meant(reference: str) -> list[RunFolder]:
     if any(letter in reference for letter in "*?["):
         return _matching(reference)
     for place in (Path(reference), runs_dir() / reference):
-        # Of a sweep, its trials.
-        paths = sorted([*place.glob("*/run.json"), *place.glob("trials/*/run.json")])
-        inside = [RunFolder(path.parent.absolute()) for path in paths if path.parent.name[0] != "."]
+        inside = _inside(place)
         # A run whose folder also holds the runs of a study is still the run that was named.
         if inside and not (place / "run.json").is_file():
             return inside
     return [find_run(reference)]
+
+
+def _inside(place: Path) -> list[RunFolder]:
+    """Runs directly in a folder, or in the ``trials`` of a sweep's."""
+    paths = sorted([*place.glob("*/run.json"), *place.glob("trials/*/run.json")])
+    return [RunFolder(path.parent.absolute()) for path in paths if path.parent.name[0] != "."]
 
 
 def _matching(pattern: str) -> list[RunFolder]:
