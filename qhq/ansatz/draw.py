@@ -53,11 +53,17 @@ _LONGEST_IN_FIGURE, _LONGEST_IN_TEXT = 60, 300
 _DPI, _MOST_PIXELS = 150, 60_000
 
 
-def draw_text(ansatz: Ansatz) -> str:
-    """The circuit in box-drawing characters, unfolded."""
+def draw_text(ansatz: Ansatz, *, columns: int | None = None) -> str:
+    """The circuit in box-drawing characters.
+
+    Args:
+        ansatz: What to draw.
+        columns: Characters after which it goes on below; None does not fold it.
+    """
     for circuit in _ways(ansatz):
         try:
-            drawing = _drawable(circuit, _Letters(_LONGEST_IN_TEXT, math=False)).draw("text", fold=-1)
+            letters = _Letters(_LONGEST_IN_TEXT, math=False)
+            drawing = _drawable(circuit, letters).draw("text", fold=columns or -1)
             # Else it would take that of the terminal, in a file as well, and warn of it.
             drawing.encoding = "utf-8"
             # Names may hold half a surrogate pair, as read from a file name: no terminal could print it.

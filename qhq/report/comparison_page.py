@@ -9,17 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
 from qhq.data.caveat import Caveat
 from qhq.evaluation.baselines.catalogue import label_of
 from qhq.report.page import Page, Paragraph, Part, Section, Table, TableCell, Value, percent, picture, plain
 from qhq.report.run_page import Material, say_run_verdict, strongest
+from qhq.report.training_figures import set_epochs
 from qhq.runs.comparison import RunTable, run_skill
 from qhq.runs.record import RunRecord
 
 # Runs whose losses are drawn: the colours and dashes of more cannot be told apart.
 _MOST_CURVES = 20
+
+# Runs whose configs have a column each.
+_MOST_SIDE_BY_SIDE = 4
 
 _DASHES = ("solid", "dashed", "dotted", "dashdot")
 
@@ -85,7 +89,8 @@ def _group(table: RunTable, group: int, records: dict[str, Material]) -> Iterabl
             skills[row["run"]] = row["skill"]
     columns = ("run", "status", "backend", "seed", "qubits", "weights", "epochs", "MAE", "MAE last value",
                "skill", "strongest baseline, its skill")  # fmt: skip
-    yield Table("Errors on the test split, beside the last value and the strongest baseline", columns, rows)
+    where = f"Group {group}: errors" if len(table.groups) > 1 else "Errors"
+    yield Table(f"{where} on the test split, beside the last value and the strongest baseline", columns, rows)
     if len(skills) > 1:
         said = "; ".join(f"{name} {value:+.2%}" for name, value in skills.items())
         yield picture(
@@ -116,19 +121,29 @@ def _designs(table: RunTable) -> Iterable[Part]:
     if not table.differs:
         yield Paragraph("The configs are the same but for names and seeds.")
         return
-    rows = [
-        [
-            summary["run"],
-            *(TableCell("–" if value is None else str(value)) for value in map(design.get, table.differs)),
-        ]
-        for summary, design in zip(table.summaries, table.designs, strict=True)
+    names = [str(summary["run"]) for summary in table.summaries]
+    said = {
+        key: ["–" if design.get(key) is None else str(design[key]) for design in table.designs]
+        for key in table.differs
+    }
+    caption = "Config keys that are not the same in all runs"
+    # A column a run, or of many runs, which fit neither a screen nor a page, a row for each value of a key.
+    if len(names) <= _MOST_SIDE_BY_SIDE:
+        beside: list[list[Value | TableCell]] = [[key, *map(TableCell, own)] for key, own in said.items()]
+        yield Table(caption, ("key", *names), beside)
+        return
+    rows: list[list[Value | TableCell]] = [
+        [key, TableCell(value), len(having), ", ".join(having)]
+        for key, values in said.items()
+        for value in dict.fromkeys(values)
+        if (having := [name for name, own in zip(names, values, strict=True) if own == value])
     ]
-    yield Table("Config keys that are not the same in all runs", ("run", *table.differs), rows)
+    yield Table(caption, ("key", "value", "runs", "which"), rows)
 
 
 def _backends(materials: Sequence[Material]) -> Iterable[Part]:
     rows: list[list[Value | TableCell]] = [
-        [material.record.run, result.backend, result.samples,
+        [material.record.run, result.label, result.samples,
          result.said_shots if result.shots is None else result.shots, result.metrics.mae,
          percent(result.metrics.skill), result.delta_mae, result.expectation_error]
         for material in materials for _, record in material.evaluations for result in record.results
@@ -155,14 +170,21 @@ def _losses(materials: Sequence[Material]) -> Iterable[Part]:
                 history["epoch"], history["validation_loss"], linestyle=_DASHES[place // 5 % len(_DASHES)],
                 marker="o", markersize=3, label=material.record.run,
             )  # fmt: skip
-        axes.set(xlabel="epoch", ylabel="validation loss (scaled units)")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set(ylabel="validation loss (scaled units)")
+        set_epochs(axes, *(each.history["epoch"] for each in shown if each.history is not None))
         axes.grid(alpha=0.3)
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=7)
         return figure
 
     yield picture(
         draw,
-        alt=f"Validation loss by epoch of {len(shown)} runs, scaled as each run scales its targets.",
+        alt=f"Validation loss by epoch of {len(shown)} runs, scaled as each run scales its targets. In the"
+        f" last epoch: {'; '.join(map(_say_last_loss, shown))}.",
         caption=f"Validation loss by epoch{some}. Runs that scale their targets otherwise have other units.",
     )
+
+
+def _say_last_loss(material: Material) -> str:
+    history = material.history
+    assert history is not None
+    return f"{material.record.run} {history['validation_loss'].iloc[-1]:.4g}"

@@ -25,7 +25,7 @@ from qhq.ansatz.roles import PICTURE_FORMS
 from qhq.ansatz.stored import load_built
 from qhq.data.caveat import NO_CAVEAT, Caveat
 from qhq.data.columns import OPTION_PRICES
-from qhq.errors import ConfigError, DataError, nearest
+from qhq.errors import ConfigError, DataError, nearest, visible
 from qhq.evaluation.baselines.catalogue import label_of
 from qhq.evaluation.probabilistic import column_of, level_of, pairs
 from qhq.experiment.config import load_config
@@ -181,8 +181,22 @@ def _draw_series(axes: Axes, rows: pd.DataFrame, name: str) -> None:
     if levels and {"low", "high"} <= set(rows):
         axes.plot(dates, rows["low"], color="tab:gray", linewidth=0.7, label="conformal interval")
         axes.plot(dates, rows["high"], color="tab:gray", linewidth=0.7)
-    axes.set(ylabel=name)
+    axes.set_title(short_name(name), fontsize=10, loc="left")
     axes.grid(alpha=0.3)
+
+
+# Characters of a name above a figure: a longer one would make the figure as wide as itself.
+_LONGEST_NAME = 60
+
+
+def short_name(name: str) -> str:
+    """A name as a figure has it: one line, no longer than the figure is wide.
+
+    >>> short_name("AAPL"), len(short_name("A" * 200))
+    ('AAPL', 60)
+    """
+    shown = visible(name, cell=True)
+    return shown if len(shown) <= _LONGEST_NAME else f"{shown[: _LONGEST_NAME - 1]}…"
 
 
 def set_dates(axes: Axes) -> None:
@@ -240,6 +254,9 @@ def _take_text_literally(figure: Figure) -> None:
     """
     for text in _texts_beside_ticks(figure):
         text.set_parse_math(False)
+        # A mark of direction would turn a name round, and a control character be drawn as an empty box.
+        if (shown := visible(text.get_text())) != text.get_text():
+            text.set_text(shown)
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
             formatter = axis.get_major_formatter()
@@ -258,4 +275,4 @@ def _texts_beside_ticks(artist: Artist) -> Iterator[Text]:
 
 
 def _escaping(formatter: Formatter) -> Callable[[float, int | None], str]:
-    return lambda value, position: str(formatter(value, position)).replace("$", r"\$")
+    return lambda value, position: visible(str(formatter(value, position))).replace("$", r"\$")

@@ -9,6 +9,7 @@ of its prices.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from qhq.report.figures import SERIES_SHOWN, first_target, longest_series, set_dates
+from qhq.report.figures import SERIES_SHOWN, first_target, longest_series, set_dates, short_name
 from qhq.runs.answers import PredictionRecord
 
 # Newest rows of each symbol that are drawn: a year of sessions; more would be a black band.
@@ -37,10 +38,15 @@ def _one_step(predictions: pd.DataFrame) -> pd.DataFrame:
     return known
 
 
-def draw_series(predictions: pd.DataFrame) -> Figure:
-    """What came, the forecast with its interval, and the last value of each symbol over time."""
+def draw_series(predictions: pd.DataFrame, names: Sequence[str] | None = None) -> Figure:
+    """What came, the forecast with its interval, and the last value of each symbol over time.
+
+    Args:
+        predictions: As `read_table` gives them.
+        names: The symbols; those of `series_shown` if left out.
+    """
     rows = _one_step(predictions)
-    names = longest_series(rows)
+    names = longest_series(rows) if names is None else names
     figure = Figure(figsize=(9, 2.5 * len(names) + 0.5), layout="constrained")
     grid = figure.subplots(len(names), 1, squeeze=False)[:, 0]
     for axes, name in zip(grid, names, strict=True):
@@ -58,7 +64,7 @@ def draw_series(predictions: pd.DataFrame) -> Figure:
         axes.plot(own["date"], own["actual"], color="black", linewidth=1.3, label="actual")
         axes.plot(own["date"], own["naive"], color="dimgray", linestyle=":", linewidth=1, label="last value")
         axes.plot(own["date"], own["forecast"], color="tab:blue", linewidth=1.1, label="forecast")
-        axes.set_title(name, fontsize=10, loc="left")
+        axes.set_title(short_name(name), fontsize=10, loc="left")
         set_dates(axes)
         axes.grid(alpha=0.3)
     figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=9)
@@ -71,6 +77,49 @@ def series_shown(predictions: pd.DataFrame) -> tuple[list[str], int]:
     names = longest_series(rows)
     key = "underlying" if "underlying" in rows else "symbol"
     return names[:SERIES_SHOWN], int(rows[key].nunique())
+
+
+def say_series(predictions: pd.DataFrame, names: Sequence[str]) -> str:
+    """What `draw_series` shows, in words: of each symbol the range of what came, and both mean errors."""
+    rows, said = _one_step(predictions), []
+    for name in names:
+        own = rows[rows["symbol"] == name].tail(_ROWS_SHOWN)
+        model, naive = ((own[each] - own["actual"]).abs().mean() for each in ("forecast", "naive"))
+        said.append(
+            f"{name} was between {own['actual'].min():.4g} and {own['actual'].max():.4g}; the forecast erred"
+            f" by {model:.3g} on average, the last value by {naive:.3g}"
+        )
+    return "; ".join(said) + "."
+
+
+def say_errors(predictions: pd.DataFrame) -> str:
+    """What `draw_errors` shows, in words."""
+    rows = _one_step(predictions)
+    away = rows[rows["actual"] != 0]
+    said = []
+    for column, label in (("forecast", "model"), ("naive", "last value")):
+        shares = ((away[column] - away["actual"]) / away["actual"]).abs()
+        above = (rows[column] > rows["actual"]).mean()
+        half = (
+            f"half of its absolute percentage errors are below {shares.median():.2%}, " if len(away) else ""
+        )
+        said.append(f"{label}: {half}{above:.0%} of its forecasts are above what came")
+    return f"Of {len(rows):,} forecasts: {'; '.join(said)}."
+
+
+def say_changes(predictions: pd.DataFrame) -> str:
+    """What `draw_changes` shows, in words."""
+    rows = _one_step(predictions)
+    came, said = rows["actual"] - rows["naive"], rows["forecast"] - rows["naive"]
+    moved = (came != 0) & (said != 0)
+    if not moved.any():
+        return "No change was forecast, or none came."
+    right = (np.sign(came[moved]) == np.sign(said[moved])).mean()
+    size = said.abs().mean() / came.abs().mean()
+    return (
+        f"{right:.0%} of {int(moved.sum()):,} have the sign of what came; on average the forecast change is"
+        f" {size:.2g} times as large as the one that came."
+    )
 
 
 def draw_errors(predictions: pd.DataFrame) -> Figure:
@@ -191,7 +240,7 @@ def draw_prediction(record: PredictionRecord, history: pd.DataFrame) -> Figure:
     for axes, ((symbol, target), own) in zip(every, shown, strict=False):
         known = history[(history["symbol"] == symbol) & (history["target"] == target)]
         _draw_series(axes, known, own[own["date"] >= known["date"].min()])
-        axes.set_title(f"{symbol}, {record.called.get(str(target), target)}", fontsize=9)
+        axes.set_title(short_name(f"{symbol}, {record.called.get(str(target), target)}"), fontsize=9)
     for axes in every[len(shown) :]:
         axes.set_visible(False)
     figure.legend(*every[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8)

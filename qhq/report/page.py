@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,10 @@ from qhq.report.figures import finish_figure
 # A larger drawing is kept as pixels.
 # Ten of them must leave the page below 5 MB.
 _MOST_SVG_BYTES = 400_000
+
+# The scale below which a figure is not drawn on a narrow screen: text of 10 points is 8.5 pixels high then.
+_LEAST_SCALE = 0.64
+_PIXELS_PER_REM = 16
 
 # Rows of a table; the rest is counted below it.
 _MOST_ROWS = 2000
@@ -60,7 +65,7 @@ def cell(value: Value | TableCell) -> TableCell:
     """
     if isinstance(value, TableCell):
         return TableCell(visible(value.text, cell=True), value.sort)
-    if value is None:
+    if value is None or value != value:  # noqa: PLR0124 (NaN is a number to no script, which sorts by it)
         return TableCell("–")
     if isinstance(value, bool):
         return TableCell("yes" if value else "no")
@@ -79,6 +84,11 @@ def percent(value: float | None) -> TableCell:
     ('+1.23 %', '–')
     """
     return TableCell("–") if value is None else TableCell(f"{100 * value:+.2f} %", value)
+
+
+def interval_text(low: float | None, high: float | None) -> str | None:
+    """The interval of a figure; None where it has none, as of exact values or of few seeds."""
+    return None if low is None or high is None or low == high else f"{low:.4g} to {high:.4g}"
 
 
 def plain(value: Value | TableCell) -> TableCell:
@@ -157,14 +167,20 @@ class Picture:
         alt: What it shows, in a sentence with its figures.
         caption: What to look for.
         source: A ``data:`` address.
-        wide: Whether it is read by scrolling on a narrow screen, as a circuit is, and not made small.
+        width: Its own, in CSS pixels; so is ``height``.
     """
 
     kind: ClassVar[str] = "picture"
     alt: str
     caption: str
     source: str
-    wide: bool = False
+    width: int
+    height: int
+
+    @property
+    def least_rem(self) -> int:
+        """The width that it is not made smaller than, since its text could not be read; then it scrolls."""
+        return int(self.width * _LEAST_SCALE / _PIXELS_PER_REM)
 
 
 Part = Paragraph | Facts | Preformatted | Table | Picture
@@ -207,7 +223,13 @@ def render_page(page: Page) -> str:
         for section in page.sections
         if section.parts
     ]
-    style, script = _asset("page.css"), _asset("page.js")
+    pictures = (part for section in page.sections for part in section.parts if isinstance(part, Picture))
+    widths = {part.least_rem for part in pictures}
+    # Rules and not attributes: the policy of the page allows no style in an element.
+    style = _asset("page.css") + "".join(
+        f".least-{each} img {{ min-width: {each}rem; }}\n" for each in sorted(widths)
+    )
+    script = _asset("page.js")
     return _environment().get_template("page.html").render(
         page=page,
         sections=sections,
@@ -246,7 +268,6 @@ def picture(
     alt: str,
     caption: str,
     caveat: Caveat = NO_CAVEAT,
-    wide: bool = False,
 ) -> Picture | Paragraph:
     """Draw a figure into the page, as SVG, or as PNG where that would be too large.
 
@@ -257,32 +278,36 @@ def picture(
         alt: What stands for it.
         caption: What stands below it.
         caveat: Of its data, written above it.
-        wide: As `Picture` has it.
     """
     try:
         figure = draw()
         finish_figure(figure, caveat)
-        source = _source(figure)
+        source, width, height = _source(figure)
     except QHQError as error:
         return Paragraph(f"This figure could not be drawn: {error}", tone="note")
     except Exception as error:  # matplotlib raises whatever a font, a glyph or a number makes it raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         return Paragraph(f"This figure could not be drawn: {reason}", tone="note")
-    return Picture(visible(alt, cell=True), visible(caption, cell=True), source, wide)
+    return Picture(visible(alt, cell=True), visible(caption, cell=True), source, width, height)
 
 
-def _source(figure: Figure) -> str:
+def _source(figure: Figure) -> tuple[str, int, int]:
+    """A figure as its own address, and its width and height in CSS pixels."""
     # Without a salt SVG ids are random; without a date the same run gives the same page.
     with mpl.rc_context({"svg.hashsalt": "qhq"}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from")
         content = _saved(figure, "svg")
+        wide, tall = (float(each) * 96 / 72 for each in _SVG_SIZE.findall(content[:2000])[0])
         if len(content) <= _MOST_SVG_BYTES:
-            return _embed(content, "image/svg+xml")
+            return _embed(content, "image/svg+xml"), round(wide), round(tall)
         for dpi in (110, 70):
             content = _saved(figure, "png", dpi)
             if len(content) <= _MOST_SVG_BYTES:
                 break
-        return _embed(content, "image/png")
+        return _embed(content, "image/png"), round(wide), round(tall)
+
+
+_SVG_SIZE = re.compile(rb'<svg [^>]*?width="([0-9.]+)pt" height="([0-9.]+)pt"')
 
 
 def _saved(figure: Figure, form: str, dpi: float = 110) -> bytes:

@@ -31,10 +31,14 @@ from qhq.report.forecast_figures import (
     draw_rolling_skill,
     draw_series,
     rolling_skill,
+    say_changes,
+    say_errors,
+    say_series,
     series_shown,
 )
 from qhq.report.model_diagram import diagram_of_run, draw_diagram
 from qhq.report.moneyness import by_moneyness, draw_moneyness, expiry_names, moneyness_names
+from qhq.report.noise_section import noise_parts
 from qhq.report.page import (
     Page,
     Paragraph,
@@ -49,7 +53,7 @@ from qhq.report.page import (
     picture,
     plain,
 )
-from qhq.report.study_figures import draw_noise, draw_portability
+from qhq.report.study_figures import draw_portability, draw_walk
 from qhq.report.training_figures import (
     PARTS,
     draw_circles,
@@ -59,7 +63,7 @@ from qhq.report.training_figures import (
     has_outputs,
     rotations_of,
 )
-from qhq.runs.answers import LANDSCAPE, EvaluationRecord, Landscape, PredictionRecord
+from qhq.runs.answers import LANDSCAPE, BackendResult, EvaluationRecord, Landscape, PredictionRecord
 from qhq.runs.comparison import run_design, run_skill
 from qhq.runs.measures import Errors, TestMetrics
 from qhq.runs.record import RunRecord, WalkRecord
@@ -72,6 +76,12 @@ from qhq.training.traces import OUTPUTS
 # Gates of a circuit up to which it is drawn in the page.
 # More take minutes, and nobody reads them.
 _MOST_GATES = 400
+
+# Symbols whose forecasts stand in one figure: four fit a page of paper in a size that can be read.
+_SERIES_A_FIGURE = 4
+
+# Characters of a line of the circuit as text: what a page of paper holds.
+_TEXT_COLUMNS = 100
 
 # Evaluations and noise studies, the newest first, that have a figure of their own.
 _MOST_STUDIES = 5
@@ -296,6 +306,15 @@ def _folds(material: Material) -> Iterable[Part]:
          each.naive_mae, percent(each.skill)]
         for each in record.folds
     ]  # fmt: skip
+    by_fold = ", ".join(percent(each.skill).text for each in record.folds)
+    by_regime = ", ".join(f"{each.regime} {percent(each.skill).text}" for each in record.regimes)
+    yield picture(
+        lambda: draw_walk(record),
+        alt=f"Skill over the last value, fold by fold in the order of time: {by_fold}."
+        + (f" By regime: {by_regime}." if by_regime else ""),
+        caption="Skill over the last value by fold and by regime; above zero is better.",
+        caveat=material.caveat,
+    )
     columns = ("fold", "run", "trained to", "from", "to", "windows", "MAE", "MAE last value", "skill")
     yield Table("The folds, each a run of its own, the oldest first", columns, rows)
     if record.seeds is not None:
@@ -336,7 +355,7 @@ def _portability(material: Material) -> Iterable[Part]:
     results = [((record.created or name)[:10], result) for name, record in found for result in record.results]
     errors: list[list[Value | TableCell]] = [
         [
-            result.backend, day, result.samples, result.said_shots if result.shots is None else result.shots,
+            result.label, day, result.samples, result.said_shots if result.shots is None else result.shots,
             result.metrics.mae, result.naive.mae, percent(result.metrics.skill), result.delta_mae,
             result.expectation_error,
         ]
@@ -348,7 +367,7 @@ def _portability(material: Material) -> Iterable[Part]:
     # A table of its own: fifteen columns fit neither a screen nor a page.
     circuits: list[list[Value | TableCell]] = [
         [
-            result.backend, day, result.depth, result.two_qubit_gates,
+            result.label, day, result.depth, result.two_qubit_gates,
             " ".join(map(str, result.layout)) if result.layout else None,
             result.calibration, result.qpu_seconds, result.note or None,
         ]
@@ -359,14 +378,19 @@ def _portability(material: Material) -> Iterable[Part]:
     yield from _calibrations(material)
     for name, record in found[:_MOST_STUDIES]:
         said = "; ".join(
-            f"{result.backend} {percent(result.metrics.skill).text}" for result in record.results
+            f"{result.label} {percent(result.metrics.skill).text}{_say_error(result)}"
+            for result in record.results
         )
         yield picture(
             lambda record=record: draw_portability(record),  # type: ignore[misc]
-            alt=f"Skill over the last value, and error of the expectation values, by backend. Skill: {said}.",
+            alt=f"Skill over the last value, and error of the expectation values, by backend: {said}.",
             caption=f"Evaluation {name.removesuffix('.json')}: skill, and the error of the circuit.",
             caveat=material.caveat,
         )
+
+
+def _say_error(result: BackendResult) -> str:
+    return "" if result.expectation_error is None else f" with an error of {result.expectation_error:.2g}"
 
 
 def _calibrations(material: Material) -> Iterable[Part]:
@@ -401,28 +425,7 @@ def _calibrations(material: Material) -> Iterable[Part]:
 
 def _noise(material: Material) -> Iterable[Part]:
     for record in material.noise_studies[:_MOST_STUDIES]:
-        yield Paragraph(record.verdict)
-        yield picture(
-            lambda record=record: draw_noise(record),  # type: ignore[misc]
-            alt=f"Skill and error of the expectation values against noise and shots on {record.backend}."
-            f" Without noise the skill is {percent(record.exact_skill).text}.",
-            caption=f"Noise on {record.backend}: {record.samples} windows, {record.seeds} seeds.",
-            caveat=Caveat(tuple(record.leaks)),
-        )
-        rows: list[list[Value | TableCell]] = [
-            [row.scale, "exact" if row.shots is None else row.shots, row.mae,
-             percent(row.skill), interval_text(row.skill_low, row.skill_high),
-             row.expectation_error, row.against_naive]
-            for row in record.rows
-        ]  # fmt: skip
-        columns = ("noise scale", "shots", "MAE", "skill", "95 % interval of skill", "mean |<O> - exact|",
-                   "against the last value")  # fmt: skip
-        yield Table(f"Noise study on {record.backend}, means over the seeds of the shots", columns, rows)
-
-
-def interval_text(low: float | None, high: float | None) -> str | None:
-    """The interval of a figure; None where it has none, as of exact values or of few seeds."""
-    return None if low is None or high is None or low == high else f"{low:.4f} to {high:.4f}"
+        yield from noise_parts(record)
 
 
 def _circuit(material: Material) -> Iterable[Part]:
@@ -445,14 +448,17 @@ def _circuit(material: Material) -> Iterable[Part]:
             tone="note",
         )
         return
+    trained = _trained_weights(material)
+    # Several circuits of one ansatz have values of their own: they are listed under the training.
+    values = f", with {'the trained values' if trained else 'names'} on the gates of its weights"
+    values = values if ansatz.num_weights else ""
     yield picture(
-        lambda: draw_roles(ansatz, _trained_weights(material)),
+        lambda: draw_roles(ansatz, trained),
         alt=f"The circuit as it was written: {counts}, {size} gates. It follows as text.",
-        caption="The circuit as it was written, with the trained values on the gates of its weights.",
-        wide=True,
+        caption=f"The circuit as it was written{values}.",
     )
     try:
-        yield Preformatted("The circuit as text", draw_text(ansatz))
+        yield Preformatted("The circuit as text", draw_text(ansatz, columns=_TEXT_COLUMNS))
     except QHQError:
         return
 
@@ -478,7 +484,6 @@ def _model(material: Material) -> Iterable[Part]:
             alt=f"{diagram.says} The table below has its steps.",
             caption="The model from the window to the forecast, the shape of the data at each arrow, and the"
             " circuit opened up.",
-            wide=True,
         )
         rows: list[list[Value | TableCell]] = [
             [number, step.title, "; ".join(step.lines), step.shape_text, step.weights]
@@ -510,16 +515,24 @@ def _training(material: Material) -> Iterable[Part]:
         caption="Losses, gradient norms and distances from the start by part of the model, and the band of"
         " the circuit's outputs; what an earlier version did not keep is left out.",
         caveat=material.caveat,
-        wide=True,
     )
     yield from _circles(material)
     yield from _landscape(material)
-    columns = [name.replace("_", " ") for name in history.columns]
-    rows: list[list[Value | TableCell]] = [
-        [plain(int(row[0])), *(None if pd.isna(value) else float(value) for value in row[1:])]
-        for row in history.itertuples(index=False)
-    ]
-    yield Table("The training, epoch by epoch", columns, rows, folded=True)
+    yield from _epochs(history)
+
+
+def _epochs(history: pd.DataFrame) -> Iterable[Table]:
+    """A row an epoch, in two tables: seventeen columns fit neither a screen nor a page."""
+    others = [name for name in history.columns[1:] if not name.startswith(("drift_", *OUTPUTS))]
+    traced = [name for name in history.columns[1:] if name not in others]
+    for names, what in ((others, "losses and gradients"), (traced, "distances and outputs")):
+        if names:
+            rows: list[list[Value | TableCell]] = [
+                [plain(int(epoch)), *(None if pd.isna(value) else float(value) for value in values)]
+                for epoch, *values in history[["epoch", *names]].itertuples(index=False)
+            ]
+            columns = [name.replace("_", " ") for name in ("epoch", *names)]
+            yield Table(f"The training, epoch by epoch: {what}", columns, rows, folded=True)
 
 
 def _say_history(history: pd.DataFrame) -> str:
@@ -547,13 +560,13 @@ def _circles(material: Material) -> Iterable[Part]:
     rotations = [] if ansatz is None else rotations_of(ansatz, _all_trained_weights(material))
     if angles is None and not rotations:
         return
+    shown = [] if angles is None else ["of the data, with the area by how many there are"]
+    shown += ["of the trained gates, each on a ring of its own"] if rotations else []
     of_data = "" if angles is None else f" Angles of {angles.windows} windows of the validation split."
     yield picture(
         lambda: draw_circles(angles, rotations),
         alt=f"Angles on the circle.{of_data} {len(rotations)} trained angles, which the table below lists.",
-        caption="Angles on the circle, seen along the axis of the rotation: of the data, with the area by how"
-        " many there are, and of the trained gates, each on a ring of its own.",
-        wide=True,
+        caption=f"Angles on the circle, seen along the axis of the rotation: {' and '.join(shown)}.",
     )
     if rotations:
         rows: list[list[Value | TableCell]] = [
@@ -576,7 +589,6 @@ def _landscape(material: Material) -> Iterable[Part]:
         caption=f"{moved} ({found.weights}), moved in two random directions, filter-normalised (seed"
         f" {found.seed}).",
         caveat=material.caveat,
-        wide=True,
     )
     yield Paragraph(found.says)
 
@@ -630,13 +642,21 @@ def _forecasts(material: Material) -> Iterable[Part]:
         return
     names, count = series_shown(table)
     some = "" if count == len(names) else f", {len(names)} of {count} symbols"
-    yield picture(
-        lambda: draw_series(table),
-        alt=f"Forecasts of {', '.join(names)} over time, beside what came and the last value.",
-        caption=f"The newest rows of the test split, one step ahead{some}: forecast with its interval, what"
-        " came, and the last value.",
-        caveat=caveat,
-    )  # fmt: skip
+    if "target" in table and table["target"].nunique() > 1:
+        yield Paragraph(
+            f"The figures below are of the first of {table['target'].nunique()} targets,"
+            f" {table['target'].iloc[0]}, one step ahead."
+        )
+    # A few at a time: a figure of twelve is taller than paper, and could not be read if it were made to fit.
+    for first in range(0, len(names), _SERIES_A_FIGURE):
+        shown = names[first : first + _SERIES_A_FIGURE]
+        yield picture(
+            partial(draw_series, table, shown),
+            alt=f"Forecasts over time, beside what came and the last value. {say_series(table, shown)}",
+            caption=f"The newest rows of the test split, one step ahead{some}: forecast with its interval,"
+            " what came, and the last value.",
+            caveat=caveat,
+        )
     skills, width = rolling_skill(table)[1:]
     if len(skills) > 1:
         yield picture(
@@ -648,13 +668,14 @@ def _forecasts(material: Material) -> Iterable[Part]:
         )
     yield picture(
         lambda: draw_errors(table),
-        alt="Histograms of errors and of absolute percentage errors, of the model and of the last value.",
+        alt=f"Histograms of errors and of absolute percentage errors. {say_errors(table)}",
         caption="Errors beside those of the last value; the outermost bins hold what lies beyond.",
         caveat=caveat,
     )
     yield picture(
         lambda: draw_changes(table),
-        alt="The change that was forecast against the change that came, a dot a forecast.",
+        alt="The change that was forecast against the change that came, a dot a forecast."
+        f" {say_changes(table)}",
         caption="Changes from the last value, over its mean absolute error: a perfect forecast lies on the"
         " line, the last value on the dotted one.",
         caveat=caveat,

@@ -149,6 +149,13 @@ def draw_portability(record: EvaluationRecord) -> Figure:
         circuit.errorbar(errors, names, xerr=stds, fmt="none", color="black", capsize=3)
     bars = "; bars: standard error of one value" if any(stds) else ""
     circuit.set(xlabel=f"mean |<O> - exact|{bars}")
+    # Nothing but zeros would be an empty panel on an axis of negative errors.
+    if not any(errors):
+        circuit.set_xlim(0, 1)
+        circuit.set_xticks([0])
+        for name in names:
+            circuit.annotate("equal to the exact simulator", (0, name), xytext=(6, 0), va="center",
+                             textcoords="offset points", fontsize=8)  # fmt: skip
     forecast.invert_yaxis()
     forecast.xaxis.set_major_locator(MaxNLocator(5))
     for axes in (forecast, circuit):
@@ -193,6 +200,9 @@ def draw_walk(record: WalkRecord) -> Figure:
     widths = [(end - begin) / np.timedelta64(1, "D") + 1 for begin, end in zip(begins, ends, strict=True)]
     colours = ["tab:blue" if skill > 0 else "tab:orange" for skill in skills]
     by_fold.bar(begins, skills, widths, align="edge", color=colours, edgecolor="white")
+    # A fold that keeps its start has a skill of 0, and a bar that cannot be seen.
+    middles = [begin + (end - begin) / 2 for begin, end in zip(begins, ends, strict=True)]
+    by_fold.plot(middles, skills, "o", color="black", markersize=4, label="a fold")
     whole = _percent(record.tested().test.skill)
     by_fold.axhline(whole, color="tab:green", linestyle="--", label="all folds")
     by_fold.set(title=f"{len(folds)} folds, each at the dates that it forecasts", ylabel="skill, %")
@@ -297,7 +307,10 @@ def _draw_against_scale(axes: Axes, record: NoiseRecord, key: Literal["skill", "
         if key == "expectation_error":
             ends = ("expectation_error_low", "expectation_error_high")
         low, high = ([getattr(row, end) for row in rows] for end in ends)
-        axes.fill_between(scales, low, high, alpha=0.2)
+        if len(rows) > 1:
+            axes.fill_between(scales, low, high, alpha=0.2)
+        else:  # between two scales alone there is a band
+            axes.vlines(scales, low, high, alpha=0.5)
 
 
 def _draw_against_shots(axes: Axes, record: NoiseRecord) -> None:

@@ -7,8 +7,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from qhq.data.caveat import Caveat
 from qhq.evaluation.losses import TITLES
 from qhq.evaluation.significance import SIGNIFICANCE, WEIGHING
-from qhq.report.page import Page, Paragraph, Part, Table, TableCell, Value, cell, facts, percent, picture
-from qhq.report.run_page import build_section, interval_text
+from qhq.report.page import (
+    Page,
+    Paragraph,
+    Part,
+    Table,
+    TableCell,
+    Value,
+    cell,
+    facts,
+    interval_text,
+    percent,
+    picture,
+)
+from qhq.report.run_page import build_section
 from qhq.report.study_figures import draw_ablation, draw_stage
 from qhq.runs.run_folder import RunFolder
 from qhq.runs.studies import (

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 from qiskit.circuit import ParameterExpression
 
 from qhq.ansatz.program import Ansatz
@@ -32,19 +32,21 @@ def draw_history(history: pd.DataFrame, untrained: float | None = None) -> Figur
         history: One row an epoch; one of an earlier version has the losses and norms alone.
         untrained: Validation loss before the first epoch, drawn as a line; None leaves it out.
     """
-    shown = [_draw_losses, _draw_gradients]
+    shown = [_draw_losses]
+    if any((history[f"grad_{part}"] > 0).any() for part in PARTS):  # a head that is fitted at once has none
+        shown.append(_draw_gradients)
     if has_drift(history):
         shown.append(_draw_drift)
     if has_outputs(history):
         shown.append(_draw_outputs)
-    rows = (len(shown) + 1) // 2
-    figure = Figure(figsize=(10, 3.4 * rows), layout="constrained")
-    grid = figure.subplots(rows, 2, squeeze=False).ravel()
+    columns = min(2, len(shown))
+    rows = -(-len(shown) // columns)
+    figure = Figure(figsize=(5 * columns, 3.4 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for draw, axes in zip(shown, grid, strict=False):
         draw(axes, history)
         axes.grid(alpha=0.3)
-        axes.set(xlabel="epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        set_epochs(axes, history["epoch"])
     if untrained is not None:
         grid[0].axhline(untrained, color="tab:gray", linestyle=":", label="validation, untrained")
     for axes in grid[: len(shown)]:
@@ -53,6 +55,21 @@ def draw_history(history: pd.DataFrame, untrained: float | None = None) -> Figur
     for axes in grid[len(shown) :]:
         axes.set_axis_off()
     return figure
+
+
+def set_epochs(axes: Axes, *histories: pd.Series) -> None:
+    """Label an axis of epochs with whole numbers, also where there is a single one.
+
+    Args:
+        axes: Whose x-axis it is.
+        *histories: Epochs of the curves on it.
+    """
+    first = min(int(epochs.min()) for epochs in histories)
+    last = max(int(epochs.max()) for epochs in histories)
+    axes.set(xlabel="epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if first == last:
+        axes.set(xlim=(first - 1, first + 1), xticks=[first])
 
 
 def has_drift(history: pd.DataFrame) -> bool:
@@ -91,7 +108,10 @@ def _draw_parts(axes: Axes, history: pd.DataFrame, what: str) -> None:
 
 
 def _draw_outputs(axes: Axes, history: pd.DataFrame) -> None:
-    epochs, colour = history["epoch"], _COLOURS["circuit"]
+    colour = _COLOURS["circuit"]
+    if len(history) == 1:  # a band between two epochs needs two of them
+        history = pd.concat([history.assign(epoch=history["epoch"] + each) for each in (-0.2, 0, 0.2)])
+    epochs = history["epoch"]
     low, lower, middle, upper, high = (history[name] for name in OUTPUTS)
     axes.fill_between(epochs, low, high, color=colour, alpha=0.15, linewidth=0, label="5 % to 95 %")
     axes.fill_between(epochs, lower, upper, color=colour, alpha=0.3, linewidth=0, label="25 % to 75 %")

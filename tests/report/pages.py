@@ -12,7 +12,7 @@ VOID = {"meta", "link", "img", "br", "input"}
 TAGS = {
     "html", "head", "meta", "link", "title", "style", "script", "body", "a", "header", "p", "h1", "h2",
     "ul", "li", "nav", "main", "section", "strong", "dl", "div", "dt", "dd", "figure", "img", "figcaption",
-    "table", "caption", "thead", "tbody", "tr", "th", "td", "details", "summary", "pre", "footer",
+    "table", "caption", "span", "thead", "tbody", "tr", "th", "td", "details", "summary", "pre", "footer",
 }  # fmt: skip
 """Elements that the template has; any other came out of a name."""
 
@@ -82,7 +82,7 @@ def read_page(page: str) -> PageReader:
     for picture in found.of("img"):
         assert len(picture["alt"] or "") > 20
         assert (picture["src"] or "").startswith(("data:image/svg+xml;base64,", "data:image/png;base64,"))
-        assert picture.keys() == {"alt", "src"}
+        assert picture.keys() == {"alt", "src", "width", "height"}
     for link in found.of("a"):
         assert (link["href"] or "").removeprefix("#") in ids
     for name, attributes in found.elements:

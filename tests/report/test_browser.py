@@ -1,7 +1,7 @@
 """A report in a real browser: it loads without a network and without a complaint, sorts, and reads as text.
 
-Skipped where playwright or a Chromium is missing; `make browser` installs the first, and says if the second
-is not there.
+Skipped where playwright, axe or a Chromium is missing; `make browser` installs the first two, and says if the
+last is not there.
 """
 
 from __future__ import annotations
@@ -97,19 +97,94 @@ def test_a_table_sorts_by_the_column_that_is_pressed_and_back(page):
     assert numbers() == first[::-1]
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+@pytest.mark.parametrize("key", ["Enter", "Space"])
+def test_a_table_sorts_by_the_keyboard_and_says_which_way(page, key):
+    heading = page.locator("table").first.locator("thead th").nth(1)
+    heading.locator("button").focus()
+    before = heading.get_attribute("aria-sort")
+    page.keyboard.press(key)
+    assert heading.get_attribute("aria-sort") in {"ascending", "descending"} - {before}
+    assert page.locator("table").first.locator("th[aria-sort]").count() == 1
+
+
+def test_a_filter_says_how_many_rows_it_leaves(page):
+    unfold(page)
+    table, line = page.locator("table[data-filters]").first, page.locator("p.filter").first
+    rows = table.locator("tbody tr").count()
+    word = table.locator("tbody th").first.inner_text()
+    line.locator("input").fill(word)
+    shown = table.locator("tbody tr:visible").count()
+    assert 1 <= shown <= rows
+    assert line.locator("output").inner_text() == f"{shown} of {rows} rows have \u201c{word}\u201d"
+    line.locator("input").fill("")
+    assert (table.locator("tbody tr:visible").count(), line.locator("output").inner_text()) == (rows, "")
+
+
+def unfold(page) -> None:
+    page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+
+
+SIZES = [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390), ("light", 320)]
+"""Desktop and phone; the last is a desktop of 1280 at a zoom of 400 %."""
+
+
+@pytest.mark.parametrize(("scheme", "width"), SIZES)
 def test_a_phone_and_a_desktop_show_it_without_scrolling_sideways(page, scheme, width):
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 800})
+    unfold(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    cut = "all => all.filter(each => each.offsetWidth > innerWidth).map(each => each.textContent)"
+    assert page.eval_on_selector_all("caption span", cut) == []
 
 
-def test_no_column_is_cut_off_on_paper(page):
-    page.emulate_media(media="print")
-    page.set_viewport_size({"width": 718, "height": 1000})  # A4 between margins of 1 cm, at 96 dots an inch
+@pytest.mark.parametrize(("scheme", "width"), SIZES)
+def test_axe_finds_nothing(page, scheme, width):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="make browser installs axe")
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 800})
+    unfold(page)
+    found = axe.Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    assert [(each["id"], [node["html"][:100] for node in each["nodes"]]) for each in found] == []
+
+
+def test_a_figure_is_not_made_smaller_than_it_can_be_read(page):
+    page.set_viewport_size({"width": 390, "height": 800})
+    sizes = page.eval_on_selector_all("img", "all => all.map(each => [each.width, each.naturalWidth])")
+    assert all(shown > 0.6 * own for shown, own in sizes)
+
+
+def test_the_tab_key_stops_at_what_scrolls_and_nowhere_else(page):
+    for width in (390, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.wait_for_function(  # the event of a new size comes with the next frame
+            "Array.from(document.querySelectorAll('[data-scrolls]')).every("
+            "each => (each.tabIndex === 0) === (each.scrollWidth > each.clientWidth))",
+            timeout=5000,
+        )
+
+
+def test_the_first_stop_skips_to_the_verdict(page):
+    page.reload()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    assert page.locator(".skip").bounding_box()["x"] >= 0
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.getElementById('main').contains(document.activeElement)")
+
+
+def test_nothing_is_cut_off_on_paper(page):
+    page.emulate_media(media="print", color_scheme="dark")
+    page.set_viewport_size({"width": 718, "height": 1046})  # A4 between margins of 1 cm, at 96 dots an inch
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
     wide = page.eval_on_selector_all(
-        "table", "all => all.filter(each => each.scrollWidth > 718).map(each => each.caption.textContent)"
+        "table, img, pre, p, dl",
+        "all => all.filter(each => each.scrollWidth > 718).map(each => each.textContent.slice(0, 60))",
     )
+    tall = page.eval_on_selector_all("figure", "all => all.map(each => each.offsetHeight)")
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     page.emulate_media(media="screen")
     assert wide == []
+    assert max(tall) < 1046
+    assert ground == "rgb(255, 255, 255)"

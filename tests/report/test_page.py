@@ -88,6 +88,21 @@ def test_numbers_sort_as_numbers_and_names_as_names():
     assert cell(None) == TableCell("–")
 
 
+def test_what_is_no_number_is_none_to_sort_by():
+    table = Table("t", ("value",), [[1.0], [float("nan")], [None]])
+    assert [(each.text, each.sort) for (each,) in table.cells] == [("1", 1.0), ("–", None), ("–", None)]
+
+
+def test_a_figure_shrinks_no_further_than_its_text_can_be_read():
+    """Text of ten points is 8.5 pixels high at least, however narrow the screen."""
+    made = picture(lambda: figure_of("x"), alt="Some points, one above the other.", caption="")
+    assert isinstance(made, Picture)
+    assert 10 * 96 / 72 * 16 * made.least_rem / made.width > 8.3
+    page = render_page(page_with(made, made))
+    assert page.count(f".least-{made.least_rem} img {{ min-width: {made.least_rem}rem; }}") == 1
+    read_page(page)
+
+
 def test_a_table_says_how_many_rows_it_leaves_out():
     table = Table("t", ("number",), [[each] for each in range(_MOST_ROWS + 3)])
     page = render_page(page_with(table))

@@ -63,7 +63,7 @@ def test_a_run_is_told_whole_the_verdict_first(run):
     first = page.texts["main"][0].strip()
     assert first.startswith("Verdict.")
     assert run.verdict in first
-    assert len(page.of("img")) == 10
+    assert len(page.of("img")) == 11
     metrics = page.tables[0]
     assert [row[0] for row in metrics.rows[:2]] == ["model", "last-value forecast (strongest baseline)"]
 

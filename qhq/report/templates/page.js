@@ -24,18 +24,31 @@
   }
   function addFilter(table) {
     var label = document.createElement("label"), input = document.createElement("input");
-    label.className = "filter";
+    var line = document.createElement("p"), count = document.createElement("output");
+    line.className = "filter";
     label.textContent = "Show rows with";
     input.type = "search";
     input.setAttribute("aria-label", "Show rows with, in: " + table.caption.textContent);
     input.addEventListener("input", function () {
-      var wanted = input.value.trim().toLowerCase();
-      Array.from(table.tBodies[0].rows).forEach(function (row) {
+      var wanted = input.value.trim().toLowerCase(), rows = Array.from(table.tBodies[0].rows), shown = 0;
+      rows.forEach(function (row) {
         row.hidden = row.textContent.toLowerCase().indexOf(wanted) < 0;
+        shown += row.hidden ? 0 : 1;
       });
+      // Stays on paper, where rows would be missing without a word.
+      count.textContent = wanted ? shown + " of " + rows.length + " rows have \u201c" + input.value.trim() + "\u201d" : "";
     });
     label.appendChild(input);
-    table.parentNode.parentNode.insertBefore(label, table.parentNode);
+    line.appendChild(label);
+    line.appendChild(count);
+    table.parentNode.parentNode.insertBefore(line, table.parentNode);
+  }
+  // Only what scrolls is a stop of the Tab key.
+  function setStops() {
+    var parts = Array.from(document.querySelectorAll("[data-scrolls]"));
+    parts.map(function (part) { return part.scrollWidth > part.clientWidth; }).forEach(function (scrolls, place) {
+      if (scrolls) { parts[place].tabIndex = 0; } else { parts[place].removeAttribute("tabindex"); }
+    });
   }
   document.querySelectorAll("table[data-sorts]").forEach(function (table) {
     Array.from(table.tBodies[0].rows).forEach(function (row, place) { row.dataset.place = place; });
@@ -49,6 +62,10 @@
     });
     if (table.hasAttribute("data-filters")) { addFilter(table); }
   });
+  setStops();
+  window.addEventListener("load", setStops);
+  window.addEventListener("resize", setStops);
+  document.addEventListener("toggle", setStops, true);
   // Paper has nothing to unfold.
   window.addEventListener("beforeprint", function () {
     document.querySelectorAll("details").forEach(function (each) { each.open = true; });
