@@ -8,11 +8,13 @@ import gc
 import itertools
 import os
 import signal
+import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
+from multiprocessing import forkserver, get_context, parent_process, resource_tracker
+from multiprocessing.context import BaseContext
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
@@ -139,10 +141,11 @@ class LocalWorkers:
         if self.pool is None:
             # Each imports PyTorch and Qiskit first: for some seconds nothing would be heard of them.
             self.note(f"Starting {self.count} processes; the first results come after some seconds.")
-            # Spawned, not forked: a fork inherits the locks of torch's and OpenMP's threads without the
-            # threads, and hangs on them.
             self.pool = ProcessPoolExecutor(
-                self.count, mp_context=get_context("spawn"), initializer=start_quietly
+                self.count,
+                mp_context=_process_context(),
+                initializer=start_quietly,
+                initargs=(dict(os.environ),),
             )
         try:
             with _interrupts_held():
@@ -167,6 +170,45 @@ class LocalWorkers:
         if self.pool is not None:
             self.pool.shutdown(wait=wait, cancel_futures=True)
             self.pool = None
+
+
+# What each piece of work imports, half a gigabyte.
+_PRELOADED = ["qhq.experiment.run", "qhq.studies.portability", "qhq.studies.noise", "qhq.studies.sweep.study"]
+
+
+def _process_context() -> BaseContext:
+    """How processes are made, none of them as a fork of this one.
+
+    Such a fork inherits the locks of torch's and OpenMP's threads without the threads, and hangs on them. On
+    Linux all workers are forks of a server that has imported what they need and has no threads: it is
+    imported once, and its memory is shared.
+    """
+    # Starting it lets signals through that were held.
+    resource_tracker.ensure_running()
+    # Apple's frameworks crash in a fork, whoever made it, and Windows has none.
+    if sys.platform != "linux":
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload(_PRELOADED)
+    # One thread, or NumPy starts others as it is imported. A safe path, or a torch.py in the current folder
+    # would be imported for PyTorch.
+    with _interrupts_held(), _environment(OMP_NUM_THREADS="1", PYTHONSAFEPATH="1"):
+        forkserver.ensure_running()
+    return context
+
+
+@contextlib.contextmanager
+def _environment(**variables: str) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _drained(items: list[Item]) -> Iterator[Item]:
@@ -197,8 +239,14 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def start_quietly() -> None:
-    """Begin a worker process: on one thread, silent when interrupted, and gone when its parent is."""
+def start_quietly(environment: Mapping[str, str]) -> None:
+    """Begin a worker process: on one thread, silent when interrupted, and gone when its parent is.
+
+    Args:
+        environment: The parent's, of today: the server has that of the day when it was started.
+    """
+    os.environ.clear()
+    os.environ.update(environment)
     # Set before torch is imported, which reads it once; sums over several threads depend on how many.
     os.environ["OMP_NUM_THREADS"] = "1"
     # A terminal sends Ctrl-C to the whole group. The driver says what became of the study; a worker that left

@@ -82,6 +82,24 @@ def test_work_is_taken_as_workers_are_ready_for_it():
         assert len(list(results)) == 19
 
 
+def _surroundings(name: str) -> tuple[str | None, str, str | None]:
+    return os.environ.get(name), str(Path.cwd()), os.environ.get("OMP_NUM_THREADS")
+
+
+def test_workers_have_the_environment_and_the_folder_of_the_moment(tmp_path, monkeypatch):
+    # Whoever forks them was perhaps started long ago, elsewhere.
+    for value in ("one", "two"):
+        folder = tmp_path / value
+        folder.mkdir()
+        # Nothing in a folder of the user's is imported in the place of a library.
+        (folder / "torch.py").write_text("raise SystemExit('not the library')")
+        monkeypatch.chdir(folder)
+        monkeypatch.setenv("QHQ_RUNS_DIR", value)
+        with LocalWorkers(2, lambda _: None) as workers:
+            found = [seen for _, seen in workers.run(_surroundings, ["QHQ_RUNS_DIR"])]
+        assert found == [(value, str(folder), "1")]
+
+
 _WHILE_STARTING: list[bool] = []
 
 
