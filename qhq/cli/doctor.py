@@ -8,6 +8,7 @@ import typer
 
 from qhq.cli.command import Debug, Json, Set, command, plain_table
 from qhq.cli.completion import complete_subject
+from qhq.errors import apart
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -59,11 +60,20 @@ def _people(found: Examination) -> list[str | Table]:
     if not found.findings:
         state = "The model is healthy, its data are in doubt" if waiting else "Healthy"
         checked = f" {len(CHECKS)} checks found nothing." if found.circuit else f"{without} were looked at."
-        return [f"{state}: {found.subject}.{checked}", *doubted]
+        return [f"{state}: {found.subject}.{checked}", *doubted, *_measured(found)]
     state = "Healthy, with remarks" if found.healthy else "Not healthy"
     lines = (line for each in found.findings for line in _lines(each))
     checked = "" if found.circuit else f"{without} were looked at."
     return [f"{state}: {found.subject}.{but}{checked}", *doubted, *lines]
+
+
+def _measured(found: Examination) -> list[Table]:
+    """What a healthy model was judged by: the figures nearest to a fault, beside what would be one."""
+    rows = []
+    for each in found.diagnosis.measured:
+        value, limit = apart(each.value, each.limit, digits=3)
+        rows.append([each.name, value, f"{'below' if each.below else 'above'} {limit}", each.where or None])
+    return [plain_table(["measured", "", "a fault if", "in"], rows)] if rows else []
 
 
 def _lines(finding: Finding) -> list[str | Table]:

@@ -78,7 +78,8 @@ class Examination:
     def to_dict(self) -> Json:
         """As ``qhq doctor --json`` prints it."""
         doubts = {"plausibility": [doubt.to_dict() for doubt in self.doubts]}
-        return {**self.diagnosis.to_dict(), **self.caveat.to_dict(), **doubts}
+        measured = {"measured": [each.to_dict() for each in self.diagnosis.measured]}
+        return {**self.diagnosis.to_dict(), **self.caveat.to_dict(), **doubts, **measured}
 
 
 def examine_subject(reference: str | None, overrides: Sequence[str] = ()) -> Examination:

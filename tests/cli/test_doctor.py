@@ -15,10 +15,13 @@ def test_healthy_config_says_so_and_exits_0(qhq):
     result = qhq("doctor", "tiny.yaml", *QUICK)
     assert result.exit_code == 0
     assert result.stdout.startswith("Healthy: config tiny, before training.")
-    answer = qhq("doctor", "tiny.yaml", *QUICK, "--json")
-    assert json.loads(answer.stdout) == {
-        "healthy": True, "findings": [], "leaks": [], "plausibility": [],
-    }  # fmt: skip
+    for text in ("a fault if", "width of the widest output's band", "below 0.001"):
+        assert text in result.stdout
+    answer = json.loads(qhq("doctor", "tiny.yaml", *QUICK, "--json").stdout)
+    measured = answer.pop("measured")
+    assert answer == {"healthy": True, "findings": [], "leaks": [], "plausibility": []}
+    assert {tuple(each) for each in measured} == {("name", "where", "value", "limit", "fault_if")}
+    assert all((each["value"] < each["limit"]) != (each["fault_if"] == "below") for each in measured)
 
 
 def test_fault_is_named_with_its_figures_and_fix_and_exits_1(qhq):
@@ -29,7 +32,7 @@ def test_fault_is_named_with_its_figures_and_fix_and_exits_1(qhq):
     answer = qhq("doctor", "tiny.yaml", *QUICK, *PLATEAU, "--json")
     assert answer.exit_code == 1
     content = json.loads(answer.stdout)
-    assert content.keys() == {"healthy", "findings", "leaks", "plausibility"}
+    assert content.keys() == {"healthy", "findings", "leaks", "plausibility", "measured"}
     assert content["healthy"] is False
     (finding,) = content["findings"]
     assert finding.keys() == {"code", "severity", "message", "fix", "evidence"}

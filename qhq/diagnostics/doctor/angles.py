@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from qhq.diagnostics.doctor.finding import Finding
+from qhq.diagnostics.doctor.finding import Finding, Measure
 from qhq.diagnostics.doctor.listening import Activation
 from qhq.diagnostics.doctor.signs import LayerSigns, Signs, can_simulate, values_at
 from qhq.diagnostics.sampling import Array, Probe
@@ -24,6 +24,28 @@ _FLAT_BEND = 0.05
 _PLATEAU_SHARE = 0.5
 _TWO_PI = 2 * math.pi
 _ROWS = 32
+
+
+def measured(signs: Signs) -> Iterator[Measure]:
+    """How large the angles are, and how far they run."""
+    called = [each for each in signs.layers if each.called and each.angles.shape[1]]
+    sizes = {each.name: _size(each) for each in called}
+    # Where the outputs move with them all the same, small angles are a fault only if they are tiny.
+    flat = any(_slope(signs, each) < _FLAT_SLOPE for each in called if sizes[each.name] < _SMALL)
+    limit = _SMALL if flat else _TINY
+    yield from Measure.nearest("size of the angles that one in 20 exceeds, rad", sizes, limit)
+    turned = {each.name: _turned(each) for each in called}
+    ranges = {name: _reach(each) for name, each in turned.items() if each is not None and len(each)}
+    yield from Measure.nearest("range of an angle over the samples, rad", ranges, _TWO_PI, below=False)
+
+
+def _size(layer: LayerSigns) -> float:
+    # Not the largest: one outlier among the samples does not make the others move.
+    return float(np.quantile(np.abs(layer.angles), 0.95))
+
+
+def _reach(turned: Array) -> float:
+    return float((turned.max(axis=0) - turned.min(axis=0)).max())
 
 
 def dead_relu(signs: Signs) -> Iterator[Finding]:
@@ -57,8 +79,7 @@ def angles_small(signs: Signs) -> Iterator[Finding]:
     for layer in signs.layers:
         if not layer.called or layer.angles.shape[1] == 0:
             continue
-        # Not the largest: one outlier among the samples does not make the others move.
-        size = float(np.quantile(np.abs(layer.angles), 0.95))
+        size = _size(layer)
         slope = _slope(signs, layer)
         if size < _SMALL and (slope < _FLAT_SLOPE or size < _TINY):
             yield _small(signs, layer, size, slope)
@@ -149,7 +170,7 @@ def angles_wrapped(signs: Signs) -> Iterator[Finding]:
         if turned is None or not len(turned):
             continue
         # A single outlier may wrap, which is a warning; what 90 % of the samples do is how the model sees.
-        reach = float((turned.max(axis=0) - turned.min(axis=0)).max())
+        reach = _reach(turned)
         usual = float((np.quantile(turned, 0.95, axis=0) - np.quantile(turned, 0.05, axis=0)).max())
         if reach > _TWO_PI and _comes_back(signs, layer):
             yield Finding(

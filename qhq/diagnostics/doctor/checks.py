@@ -41,6 +41,8 @@ CHECKS: dict[str, _Check] = {
 }
 """Code -> check, causes before what follows from them. `docs/doctor.md` has a paragraph for each."""
 
+_MEASURES = angles.measured, outputs.measured, gradients.measured
+
 _NO_SIGNAL = frozenset({"output_band_tight", "circuit_bypassed", "shot_noise", "constant_forecast"})
 _NO_GRADIENT = frozenset({"gradient_none", "gradient_zero", "gradient_vanishing", "weights_never_move"})
 
@@ -96,7 +98,8 @@ def examine(
     """
     arguments = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     signs = read_signs(model, arguments, targets, background or Background(), thorough=thorough)
-    return sort_findings(finding for check in CHECKS.values() for finding in check(signs))
+    found = sort_findings(finding for check in CHECKS.values() for finding in check(signs))
+    return replace(found, measured=tuple(each for measure in _MEASURES for each in measure(signs)))
 
 
 def sort_findings(findings: Iterable[Finding]) -> Diagnosis:

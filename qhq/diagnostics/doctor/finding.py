@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypedDict
+from typing import Literal, Self, TypedDict
 
 Severity = Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
@@ -64,11 +64,61 @@ class Finding:
         }
 
 
+class MeasureRecord(TypedDict):
+    """A `Measure` as plain JSON."""
+
+    name: str
+    where: str
+    value: _Figure
+    limit: float
+    fault_if: str
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A figure that checks go by: of all layers or modules the one nearest to a fault.
+
+    Attributes:
+        name: What was measured, with its unit.
+        where: Layer or module; empty where it is of the whole model.
+        value: The figure.
+        limit: What it is held against.
+        below: Whether it is a fault to lie below, and else to lie above.
+    """
+
+    name: str
+    where: str
+    value: float
+    limit: float
+    below: bool = True
+
+    @classmethod
+    def nearest(
+        cls, name: str, values: Mapping[str, float], limit: float, *, below: bool = True
+    ) -> Iterator[Self]:
+        """The lowest of some figures, or the highest; nothing where there are none."""
+        known = {where: value for where, value in values.items() if not math.isnan(value)}
+        if known:
+            where = (min if below else max)(known, key=known.__getitem__)
+            yield cls(name, where, known[where], limit, below)
+
+    def to_dict(self) -> MeasureRecord:
+        """Plain JSON; a figure that is not finite becomes its name."""
+        return {
+            "name": self.name,
+            "where": self.where,
+            "value": self.value if math.isfinite(self.value) else str(self.value),
+            "limit": self.limit,
+            "fault_if": "below" if self.below else "above",
+        }
+
+
 @dataclass(frozen=True)
 class Diagnosis:
-    """All findings, the gravest first."""
+    """All findings, the gravest first, and what was measured on the way."""
 
     findings: tuple[Finding, ...]
+    measured: tuple[Measure, ...] = ()
 
     @property
     def healthy(self) -> bool:

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from qhq.ansatz.program import Ansatz
-from qhq.diagnostics.doctor.finding import Finding
+from qhq.diagnostics.doctor.finding import Finding, Measure
 from qhq.diagnostics.doctor.listening import quantum_layers
 from qhq.diagnostics.doctor.signs import MOST_QUBITS, Family, LayerSigns, Signs
 from qhq.diagnostics.sampling import Sampling
@@ -31,6 +31,16 @@ _FADING = 1e-4
 _EXPLODING = 1e3
 # Change of the scaled forecast by a unit step of the weights; healthy models stay below 10.
 _LARGE = 1e2
+
+
+def measured(signs: Signs) -> Iterator[Measure]:
+    """The gradients of the modules, the smallest beside the largest."""
+    norms = {name: norm for name, norm in signs.gradients.items() if norm is not None}
+    largest = max(norms.values(), default=0.0)
+    if largest > 0:
+        shares = {name: norm / largest for name, norm in norms.items()}
+        yield from Measure.nearest("gradient of a module over the largest of any", shares, _FADING)
+        yield from Measure.nearest("gradient of a module", norms, _LARGE, below=False)
 
 
 def input_gradients_off(signs: Signs) -> Iterator[Finding]:

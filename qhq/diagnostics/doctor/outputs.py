@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from qhq.diagnostics.doctor.finding import Finding
+from qhq.diagnostics.doctor.finding import Finding, Measure
 from qhq.diagnostics.doctor.signs import LayerSigns, Signs, can_simulate, pooled_spread, shots_of
 from qhq.diagnostics.inputs import InputSensitivity, input_sensitivity
 from qhq.diagnostics.sampling import Array, Sampling
@@ -20,10 +20,28 @@ _NARROW_BAND = 1e-2
 _CONSTANT = 1e-5
 # Spread of forecasts over that of the targets.
 _COLLAPSED = 0.05
+# Outputs that move by less than so many times the noise of their shots are hard to tell apart.
+_CLEAR = 2.0
 _SAMPLES = 16
 _ROUNDING = 1e-6
 # No device takes more executions in a job; who needs more for each value cannot get there by shots.
 _MOST_SHOTS = 10_000_000
+
+
+def measured(signs: Signs) -> Iterator[Measure]:
+    """How far outputs and forecast move over the samples."""
+    several = [each for each in signs.layers if len(each.outputs) > 1]
+    bands = {each.name: float(np.ptp(each.outputs, axis=0).max()) for each in several}
+    narrow = _NARROW_BAND if signs.background.epochs else _UNTRAINED_BAND
+    yield from Measure.nearest("width of the widest output's band", bands, narrow)
+    ratios = {}
+    for each in several:
+        shots = signs.background.shots or shots_of(each.layer)
+        if shots is not None and (noise := _noise(each.outputs, shots)) > 0:
+            ratios[each.name] = _signal(each, shots) / noise
+    yield from Measure.nearest("spread of the outputs over the noise of their shots", ratios, _CLEAR)
+    if signs.targets is not None and len(signs.forecast) > 1 and (moves := pooled_spread(signs.targets)) > 0:
+        yield Measure("spread of the forecasts over that of the targets", "", signs.spread / moves, _CONSTANT)
 
 
 def output_band_tight(signs: Signs) -> Iterator[Finding]:
@@ -155,7 +173,7 @@ def shot_noise(signs: Signs) -> Iterator[Finding]:
         if shots is None or len(layer.outputs) < 2:
             continue
         noise, signal = _noise(layer.outputs, shots), _signal(layer, shots)
-        if signal < 2 * noise:
+        if signal < _CLEAR * noise:
             # So many that the noise is a quarter of the signal, well clear of the half at which this warns.
             needed = math.ceil(shots * 16 * noise**2 / max(signal, _ROUNDING) ** 2)
             yield Finding(

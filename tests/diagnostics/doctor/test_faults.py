@@ -93,7 +93,12 @@ HEALTHY = [
 
 @pytest.mark.parametrize("design", HEALTHY, ids=lambda design: f"{design}-{design.seed}")
 def test_a_healthy_model_has_no_finding(design):
-    assert patient(design).diagnosis().codes == ()
+    diagnosis = patient(design).diagnosis()
+    assert diagnosis.codes == ()
+    # What it is told to be healthy by lies on the good side of its limit.
+    assert len(diagnosis.measured) > 5
+    for each in diagnosis.measured:
+        assert (each.value < each.limit) != each.below, each
 
 
 @pytest.mark.parametrize("design", HEALTHY, ids=lambda design: f"{design}-{design.seed}")
