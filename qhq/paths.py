@@ -5,6 +5,7 @@ from __future__ import annotations
 import filecmp
 import multiprocessing
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -81,6 +82,19 @@ def beside(path: str | Path, file: Path) -> str:
 def runs_dir() -> Path:
     """Folder of the run folders: ``QHQ_RUNS_DIR``, else ``runs/`` in the current folder."""
     return Path(os.environ.get("QHQ_RUNS_DIR") or "runs").absolute()
+
+
+def as_argument(path: str | Path) -> str:
+    """A path as a command takes it, for whoever copies that from a message: quoted where a shell needs it.
+
+    A folder of the runs folder goes by its name alone.
+
+    >>> as_argument("my prices.csv"), as_argument("-out"), as_argument(runs_dir() / "tiny-s1")
+    ("'my prices.csv'", './-out', 'tiny-s1')
+    """
+    whole = Path(path).absolute()
+    text = whole.name if whole.parent == runs_dir() else str(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
 
 
 def cache_dir() -> Path:

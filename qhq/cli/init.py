@@ -12,7 +12,7 @@ from qhq import __version__
 from qhq.cli.command import Debug, Json, command
 from qhq.errors import ConfigError, visible
 from qhq.files import make_folder
-from qhq.paths import shipped_root
+from qhq.paths import as_argument, shipped_root
 
 # What a study looks up in its own folder before falling back to what qhq ships (`study_roots`).
 _CARRIED = ("backends.yaml", "circuits", "experiments")
@@ -56,7 +56,7 @@ def init(
         write_study(target)
         made = [*_CARRIED, *_TEXTS]
         name = visible(str(target))
-        go_on = "" if target.resolve() == Path.cwd() else f"cd {name} && "
+        go_on = "" if target.resolve() == Path.cwd() else f"cd {as_argument(name)} && "
         output.result(
             {"folder": str(target.absolute()), "files": made},
             f"{name} holds a new study: {', '.join(made)}.",

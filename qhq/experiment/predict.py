@@ -42,6 +42,7 @@ from qhq.experiment.opening import Experiment
 from qhq.experiment.other_data import AskedData, OtherDataRequest, read_request, tell_format
 from qhq.experiment.reopening import open_trained, read_finished
 from qhq.experiment.words import say_test, say_untrained
+from qhq.paths import as_argument
 from qhq.runs.answers import (
     ForecastRow,
     LeftOutSeries,
@@ -265,14 +266,14 @@ def _forecaster(folder: RunFolder) -> tuple[RunFolder, Skill]:
         said = say_test(tested)
         # Of a run that kept its baseline there is nothing to test.
         if not say_untrained(record):
-            said += f" 'qhq ablate {folder.name}' tests it over several seeds."
+            said += f" 'qhq ablate {as_argument(folder.path)}' tests it over several seeds."
         return folder, Skill(run_skill(tested), False, said)
     walk = read_walk(folder)
     if walk.status != FINISHED or not walk.folds:
         raise ConfigError(
             "Only a finished walk-forward can forecast",
             got=f"{folder.name}, which was cut off or is still training",
-            fix=f"Continue it with 'qhq train --resume {folder.name}'",
+            fix=f"Continue it with 'qhq train --resume {as_argument(folder.path)}'",
         )
     newest = RunFolder(folder.file(f"fold-{walk.folds[-1].fold:03d}"))
     return newest, Skill(run_skill(walk.tested()), walk.beats_last_value, str(walk.verdict))
@@ -301,7 +302,8 @@ def _read_ahead(asked: AskedData, request: PredictRequest, record: RunRecord) ->
         raise DataError(
             "The file of prices that a run names must be one that qhq can read",
             got=f"{spec.path}, named by {record.run}",
-            fix=f"'qhq data check {spec.path}' says what is wrong; name another with --data FILE",
+            fix=f"'qhq data check {as_argument(spec.path)}' says what is wrong; name another with"
+            " --data FILE",
         ) from error
     return prepare_ahead(
         panel, spec, asked.known, asked.scalers, since=request.data.since, until=request.until

@@ -21,6 +21,7 @@ from qhq.documents import read_plain
 from qhq.errors import ConfigError, DataError
 from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.experiment.opening import Experiment, on_engine, on_training_backend
+from qhq.paths import as_argument
 from qhq.runs.record import RunRecord
 from qhq.runs.run_folder import FAILED, FINISHED, RunFolder
 from qhq.runs.schema import OTHER_RUN
@@ -59,12 +60,12 @@ def _own_data(folder: RunFolder, config: ExperimentConfig, record: RunRecord) ->
     if data.fingerprint != fingerprint:
         origin = config.data.path or f"source {config.data.source}"
         then = f", where the run had them to {known.last}" if known.last else ""
-        ask = f"--data {config.data.path}" if config.data.path else "--data FILE"
+        ask = f"--data {as_argument(config.data.path)}" if config.data.path else "--data FILE"
         raise DataError(
             "A run must be continued and evaluated on exactly the prices that it was made for",
             got=f"other prices from {origin} than those of {folder.name}: rows to {data.span[1]}{then}",
-            fix=f"Evaluate a finished run on the new prices with 'qhq eval {folder.name} {ask}', restore the"
-            " old ones, or train again",
+            fix=f"Evaluate a finished run on the new prices with 'qhq eval {as_argument(folder.path)} {ask}',"
+            " restore the old ones, or train again",
         )
     scaler, static = read_scalers(record)
     if (static is None) != (data.static is None):
@@ -112,8 +113,8 @@ def _other_file(folder: RunFolder, config: ExperimentConfig, error: DataError) -
     return DataError(
         "A run must be continued and evaluated on exactly the prices that it was made for",
         got=f"{config.data.path}, which {folder.name} names and which cannot be read as they were",
-        fix=f"'qhq data check {config.data.path}' says why; restore the file, or evaluate a finished run on"
-        f" another with 'qhq eval {folder.name} --data FILE'",
+        fix=f"'qhq data check {as_argument(config.data.path)}' says why; restore the file, or evaluate a"
+        f" finished run on another with 'qhq eval {as_argument(folder.path)} --data FILE'",
     )
 
 
@@ -149,7 +150,7 @@ def read_finished(folder: RunFolder) -> RunRecord:
                 if record.status == FAILED
                 else "was cut off or is still training"
             ),
-            fix=f"Continue it with 'qhq train --resume {folder.name}'"
+            fix=f"Continue it with 'qhq train --resume {as_argument(folder.path)}'"
             + (", or train again with another config" if record.status == FAILED else ""),
         )
     return record

@@ -56,6 +56,7 @@ from qhq.experiment.reopening import open_run_design, open_run_experiment, open_
 from qhq.experiment.words import say_subset, say_test
 from qhq.files import Json, reserving, write_atomically
 from qhq.models.source import ModuleSource
+from qhq.paths import as_argument
 from qhq.runs.looks import add_look
 from qhq.runs.record import Plausibility, Refit
 from qhq.runs.run_folder import FAILED, FINISHED, RUNNING, RunFolder, create_run, writable
@@ -363,7 +364,7 @@ def complete(folder: RunFolder, training: Training, watcher: Watcher) -> None:
         except KeyboardInterrupt:
             if training.command is None:
                 raise
-            raise Interrupted(f"qhq train --resume {folder.name}") from None
+            raise Interrupted(f"qhq train --resume {as_argument(folder.path)}") from None
         except Exception as error:
             give_back()
             # In a folder that has become read-only the record cannot be written: the run stays one cut off.

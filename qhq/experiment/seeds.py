@@ -39,6 +39,7 @@ from qhq.experiment.run import (
     warn_of_weights,
     write_design,
 )
+from qhq.paths import as_argument
 from qhq.runs.run_folder import FINISHED, RUNNING, RunFolder, create_run
 from qhq.training.checkpoint import load_state, save_weights
 from qhq.training.loop import Trainer, TrainingState, Watcher, Watchers
@@ -231,7 +232,7 @@ def _train_at_once(
     except KeyboardInterrupt:
         if not resumable:
             raise
-        raise Interrupted(f"qhq train --resume {folders[left[0]].name}") from None
+        raise Interrupted(f"qhq train --resume {as_argument(folders[left[0]].path)}") from None
     for at in left:
         save_weights(experiments[at].model, folders[at].weights, experiments[at].identity())
     return {at: Trained(found[at], doctors[at].record(found[at])) for at in left}

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shlex
 import stat
 import sys
 import traceback
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from qhq.errors import ConfigError, QHQError
 from qhq.files import MEBIBYTE, append_line, own_file, read_regular
 from qhq.models.spec import COPY, MODULE_IN_MEMORY, AnyModelSpec
-from qhq.paths import cache_dir
+from qhq.paths import as_argument, cache_dir
 
 if TYPE_CHECKING:
     from torch import nn
@@ -74,7 +75,7 @@ def read_source(spec: AnyModelSpec) -> ModuleSource | None:
                 " whatever you can",
                 got=f"{path}, which no command or config of yours has named (SHA-256 {source.digest[:12]})",
                 fix="Read it; if you trust it, name it once:"
-                f" qhq doctor {spec.carrier.folder.name} --set model.file={path}",
+                f" qhq doctor {as_argument(spec.carrier.folder)} --set {shlex.quote(f'model.file={path}')}",
             )
         return source
     source = _read(Path(spec.file))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import sysconfig
@@ -49,6 +50,16 @@ def test_an_existing_folder_keeps_its_own_readme(qhq, study):
     assert (study / "README.md").read_text() == "my own"
     assert (study / "backends.yaml").is_file()
     assert not list(study.glob(".qhq*"))
+
+
+@pytest.mark.parametrize("name", ["plain", "two words", "it's", "-dash", "日本", "$HOME", "a;b"])
+def test_the_line_to_go_on_with_can_be_pasted(qhq, study, name):
+    result = qhq("init", "--", name)
+    assert result.exit_code == 0, result.output
+    words = shlex.split(result.stdout.rpartition("quickstart: ")[2], comments=True)
+    assert words[2:] == ["&&", "qhq", "train", "--backend", "aer"]
+    assert (study / words[1]).samefile(study / name)
+    assert not words[1].startswith("-")
 
 
 def test_a_file_is_no_folder(qhq, study):

@@ -40,6 +40,7 @@ from qhq.experiment.seeds import train_seeds_in
 from qhq.files import MOST_TABLE_BYTES, make_folder, read_regular, write_atomically
 from qhq.models.source import read_source, trust_sent
 from qhq.models.spec import COPY, MODULE_IN_MEMORY
+from qhq.paths import as_argument
 from qhq.runs.looks import add_look
 from qhq.runs.record import Plausibility, WalkRecord
 from qhq.runs.run_folder import (
@@ -428,7 +429,7 @@ def _go_on(walks: Sequence[Walk], watcher: Watcher, runner: Runner | None, *, re
         try:
             (runner or Runner(progress=_OneAfterAnother(study, watcher))).run(study)
         except KeyboardInterrupt:
-            raise Interrupted(f"qhq train --resume {walk.folder.name}") from None
+            raise Interrupted(f"qhq train --resume {as_argument(walk.folder.path)}") from None
     return walk.folder
 
 
