@@ -51,6 +51,11 @@ class Commands(TyperGroup):
         try:
             status = super().main(words, prog_name, complete_var, False, windows_expand_args, **more)
             sys.stdout.flush()
+        except SystemExit as ended:
+            # Typer ends what nobody reads (qhq --help | head -1) with 1, which is a finding here.
+            if not isinstance(ended.__context__, BrokenPipeError):
+                raise
+            status = end_with(ended.__context__, as_json=False)
         except Exception as error:
             if hasattr(error, "format_message"):
                 status = _end_usage(error, as_json=as_json)

@@ -19,8 +19,8 @@ import time
 from types import FrameType
 from typing import Any
 
-# A user's own module may do anything while it is imported.
-_HELD_SECONDS = 3.0
+# Nobody wants to wait for all of PyTorch, and a user's own module may do anything while it is imported.
+_HELD_SECONDS = 1.0
 """How long an interrupt waits for an import to end."""
 
 _AGAIN_SECONDS = 0.05

@@ -149,3 +149,14 @@ def test_a_finished_run_without_its_results_is_refused(qhq, study, said):
     result = qhq("train", "--resume", "given")
     assert result.exit_code == 2
     assert said in " ".join(result.stderr.split())
+
+
+def test_help_that_nobody_reads_is_no_finding(monkeypatch):
+    def refuse(*_):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr("typer.core.TyperCommand.format_help", refuse)
+    monkeypatch.setattr("qhq.cli.command._silence_stdout", lambda: None)  # it would be that of pytest
+    with pytest.raises(SystemExit) as ended:
+        app(["train", "--help"])
+    assert ended.value.code == 141

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import signal
+import subprocess
 import sys
 import threading
 
@@ -13,6 +14,7 @@ import pytest
 from qhq.cli import command, interrupts
 from qhq.cli.interrupts import Interrupts
 from qhq.errors import Interrupted
+from qhq.paths import PACKAGE
 
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 
@@ -116,6 +118,23 @@ def test_what_the_shell_ignores_stays_ignored(caught):
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     Interrupts().take_over()
     send("SIGHUP")
+
+
+def test_the_status_is_that_of_the_command_whatever_was_cut(tmp_path):
+    (tmp_path / "cut.py").write_text(
+        "import sys, types\n"
+        "sys.modules['qhq.cli.app'] = types.SimpleNamespace(main=lambda: exec('raise KeyboardInterrupt'))\n"
+        "from qhq.__main__ import main\n"
+        "main()\n"
+    )
+    path = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(PACKAGE.parent)])}
+    ended = subprocess.run(
+        [sys.executable, "-m", "cut"],
+        env={**os.environ, **path},
+        capture_output=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (130, b"Interrupted.\n")
 
 
 def test_a_study_names_the_command_that_goes_on(qhq, study, monkeypatch):
