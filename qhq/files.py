@@ -210,6 +210,7 @@ def reserving(folder: Path, size: int) -> Iterator[Callable[[], None]]:
 
 def _beside(path: Path, ending: str = "") -> Path:
     """A name beside ``path`` that no other call has, and that says which process writes under it."""
+    # The process, so that what a killed one has left can be told from what a living one writes.
     return path.with_name(f"{_MARK}{os.getpid()}-{uuid.uuid4().hex}{ending}")
 
 

@@ -82,6 +82,8 @@ class Ansatz:
         object.__setattr__(self, "observables", laid)
         layout = self.circuit.layout
         written = without_final_measurements(self.circuit)
+        # Past the lock of a frozen dataclass: what is kept is made of what was given, and nothing else may
+        # change it.
         object.__setattr__(self, "circuit", widened(written))
         records = self.circuit.num_qubits - written.num_qubits
         padded = (each.expand("I" * records) if records else each for each in self.observables)

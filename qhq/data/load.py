@@ -147,6 +147,7 @@ _Reader = Callable[[DataSpec, _Columns, tuple[str, ...]], pd.DataFrame]
 
 def _read_file(spec: DataSpec, columns: _Columns, optional: tuple[str, ...]) -> pd.DataFrame:
     if spec.path is None and spec.kind == "stocks" and spec.format == FileFormat():
+        # Read once a process and kept: whoever changes the table must not change it for the next.
         return _read_bundled(columns, optional).copy()
     path = BUNDLED if spec.path is None else Path(spec.path)
     return read_file(path, _origin(spec), columns, optional, Asked(spec.format, spec.kind, spec.symbols))

@@ -88,6 +88,7 @@ class PublishedProtocol(Protocol):
         columns = panel.positions(scaler.columns)
         rows = np.array([scaler.symbols.index(name) for name in panel.symbols])[panel.code]
         scaled = (panel.values[:, columns] - scaler.offset[rows]) / scaler.unit[rows]
+        # Panels are shared: the split of another call may stand on the same array.
         values = panel.values.copy()
         values[:, columns] = scaled * scaler.unit[-1] + scaler.offset[-1]
         same = np.ones(len(scaler.symbols))[:, None]

@@ -260,6 +260,7 @@ def is_empty(column: pd.Series) -> Mask:
 def _text(column: pd.Series) -> tuple[pa.Array, Mask]:
     """Trimmed text of each cell, and whether it holds nothing."""
     cells = pa.array(column.astype("str"), from_pandas=True)
+    # pandas keeps long columns of texts in chunks, which the functions below do not take.
     cells = cells.combine_chunks() if isinstance(cells, pa.ChunkedArray) else cells
     text = pc.utf8_trim_whitespace(cells.cast(pa.string()).fill_null(""))
     words = pa.array(EMPTY_WORDS)

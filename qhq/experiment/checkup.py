@@ -169,6 +169,7 @@ def _with_head(experiment: Experiment) -> Experiment:
     """Fit the head of a model of features on the exact engine: without one the forecast is a constant."""
     if isinstance(experiment.model, FeatureForecaster) and _is_small(experiment.ansatz):
         exact = None if experiment.ansatz is None else StatevectorExecutor(experiment.ansatz)
+        # Exact values have no shots, so that one executor serves all splits.
         executors: dict[SplitName, Executor] = {} if exact is None else dict.fromkeys(SPLITS, exact)
         fit_features(experiment, Questions(experiment, experiment.model.spec.samples, executors))
     return experiment

@@ -52,6 +52,7 @@ class Stopwatch:
 
     def __init__(self, phases: Mapping[str, float] | None = None) -> None:
         self.phases = dict(phases or {})
+        # As if the phases of an earlier process had been passed in this one.
         self.started = time.perf_counter() - sum(self.phases.values())
 
     @contextmanager

@@ -352,6 +352,7 @@ def _centre_step(deviation: Floats, spread: Floats, target: Floats) -> tuple[Flo
 def _solve(step: _Step, start: Floats, ceiling: Floats, facts: tuple[Floats, ...]) -> Floats:
     """Halley's method in the bracket (0, ceiling), each element until it settles."""
     found, low, high = start.copy(), np.zeros_like(start), ceiling.copy()
+    # Most settle within a few steps; the rest of them are not computed again with the last few.
     active = np.arange(start.size)
     for _ in range(_MOST_STEPS):
         if not active.size:

@@ -84,6 +84,8 @@ class NoiseStudy(Study[NoiseCell, NoiseRecord]):
     def plan(self) -> list[NoiseCell]:
         """Every cell of scale x shots x seed, and more; written down as a look if one is missing."""
         request = self.request
+        # Without scaling too, whatever is asked for: budget, mitigation and other entries are compared with
+        # it.
         scales = dict.fromkeys([*request.scales, 1.0])
         cells = [
             NoiseCell(scale, shots, seed, self.checkpoint)

@@ -259,6 +259,7 @@ class Trainer:
             started = time.perf_counter()
             record = self._run_epoch(state, watcher)
             state = self.advance(state, record)
+            # Before the epoch is told of, which saves states and draws: it is the time of training alone.
             state.seconds += time.perf_counter() - started
             watcher.epoch_done(state)
         # Also after an interruption by ``until``: what is returned holds the last weights, the model the
@@ -414,6 +415,7 @@ def gradient_norm(parameters: list[nn.Parameter]) -> float:
 
 
 def _copy(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    # The optimizer changes weights in place: without a copy the best ones would go on with the others.
     return {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
 

@@ -83,6 +83,7 @@ class StackTrainer:
             self._load(states, members)
             records = self._run_epoch(states, members, watchers)
             whole = self.optimizer.state_dict()
+            # One pass for all members: each is charged its part, so that all together are what passed.
             share = (time.perf_counter() - started) / len(members)
             for at, record in zip(members, records, strict=True):
                 started = time.perf_counter()

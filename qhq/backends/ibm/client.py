@@ -347,6 +347,7 @@ class IBMClient:
             _check_key(self._account)
             with SURROUNDINGS.without_search(self._account):
                 self._service = _open_service(self._account)
+            # A token that the client found in a saved account must not stand in a message either.
             self._secrets.append(self._service.active_account().get("token", ""))
         return self._service
 

@@ -357,6 +357,7 @@ def _json_rows(content: object) -> list[Json]:
         if all(isinstance(row, dict) for row in content):
             return content
         if all(isinstance(row, list) and len(row) in (11, 12) for row in content):
+            # The twelfth column is there to be ignored, as Binance calls it, and some exports leave it out.
             return [dict(zip(BINANCE_HEADER, row, strict=False)) for row in content]
     if isinstance(content, dict) and content and all(isinstance(row, dict) for row in content.values()):
         return [{"timestamp": day, **row} for day, row in content.items()]

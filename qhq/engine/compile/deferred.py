@@ -128,6 +128,7 @@ def branches_of(operation: ControlFlowOp, bits: Mapping[Clbit, Clbit]) -> list[B
     own = _bits_of(subject)
     if len(own) > _MOST_BITS:
         raise cannot_branch(f"a condition on {len(own)} bits, where {_MOST_BITS} are the most")
+    # A condition may name a bit twice, as a register and alone.
     outer = tuple(dict.fromkeys(bits[bit] for bit in own))
 
     def branch(wanted: Callable[[set[int]], object], body: QuantumCircuit) -> Branch:

@@ -28,6 +28,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def _fingerprint() -> str:
     """Digest of all kernel sources: Numba watches the file of a function, not those of its callees."""
+    # Compiled objects of another Numba cannot be loaded, or worse, can.
     digest = hashlib.sha256(numba.__version__.encode())
     kernels = Path(__file__).parent
     for source in (
@@ -96,6 +97,7 @@ class _CheckedFiles(_caching.IndexDataCacheFile):  # type: ignore[misc]
 
     def _save_data(self, name: str, data: Any) -> None:
         content = self._dump(data)
+        # A file that a full disk cut off would be loaded as machine code.
         super()._save_data(name, (hashlib.sha256(content).digest(), content))
 
     def _load_data(self, name: str) -> Any:

@@ -156,6 +156,7 @@ _HYBRID_VS = "hybrid_vs"
 
 def always_compared(task_baseline: str) -> tuple[str, ...]:
     """What every row is compared with."""
+    # Of prices the last value is the baseline of the task, and stands once.
     return tuple(dict.fromkeys((LAST_VALUE, task_baseline, MLP)))
 
 

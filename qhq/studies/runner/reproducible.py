@@ -174,6 +174,7 @@ def _prepared(spec: str) -> PreparedData:
 
 @lru_cache(maxsize=1024)
 def _circuit(spec: str) -> str:
+    # As text, since a spec that can be cached by must be hashable.
     return ansatz_fingerprint(build_circuit(QuantumSpec.model_validate_json(spec)))
 
 

@@ -222,6 +222,7 @@ class TrialStore(Store[SweepCell]):
         with writable(self._working(cell.name)):
             self._working(cell.name).parent.mkdir(parents=True, exist_ok=True)
             self._working(cell.name).touch()
+        # A trial of a pruned stage is trained leg by leg; the longest has the state to go on from.
         legs = [self._own(path) for path in self.folder.file("legs").glob(f"{cell.name}-e*/resume.pt")]
         last = max(legs, key=lambda path: int(path.parent.name.rpartition("-e")[2]), default=None)
         # The bytes go with the cell: a worker need not share a disk with the driver.
