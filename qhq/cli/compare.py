@@ -90,6 +90,7 @@ def compare(
             output.result({"columns": names, "differs": table.differs}, *_list(names, table.differs))
             return
         words = None if not columns else [word.strip() for word in ",".join(columns).split(",")]
+        # Where no run is left after the filter, no name of a column can be right or wrong.
         chosen = None if words is None or not table.summaries else table.choose(words)
         keys = table.keys if every or chosen is not None else table.differs
         rows = table.rows(keys)
@@ -102,6 +103,7 @@ def compare(
             whole=every,
         )
         files: dict[Format, Path | None] = {"csv": csv, "excel": excel, "latex": latex}
+        # A file has no headings between the groups, as the screen does.
         paged = ["group", *shown] if len(table.groups) > 1 and "group" not in shown else shown
         written = _export(rows, shown if chosen else paged, files, all_columns=chosen is None)
         groups = {str(group): table.headings[group] for group in table.groups}
@@ -219,6 +221,7 @@ def _shortened(values: Sequence[object]) -> list[object]:
     paths = {value: PurePath(value).parts for value in values if isinstance(value, str)}
     for count in range(1, max(map(len, paths.values()), default=1) + 1):
         ends = {value: parts[-count:] for value, parts in paths.items()}
+        # As short as they can be told apart: paths of one folder differ in their last name alone.
         if len(set(ends.values())) == len(ends):
             break
     return [

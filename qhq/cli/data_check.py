@@ -99,6 +99,7 @@ def _spans(reading: FileReading) -> list[SymbolSpan]:
     frame = reading.frame
     if not {key, "date"} <= set(frame.columns):
         return []
+    # Of the cells as they stand, and not of a panel: a file that training would refuse is shown as well.
     days = frame[[key]].assign(date=read_days(frame["date"])).groupby(key, sort=False)["date"]
     spans = days.agg(["min", "max", "size"])
     return [
@@ -109,6 +110,7 @@ def _spans(reading: FileReading) -> list[SymbolSpan]:
 
 
 def _day(day: Any) -> str | None:
+    # Whatever the library calls a missing date, it prints as NaT.
     text = str(day)[:10]
     return None if text == "NaT" else text
 
@@ -150,6 +152,7 @@ def _config(named: NamedData, reading: FileReading) -> str:
         lines.append("  format:")
         lines += [f"    {key}: {_yaml(value)}" for key, value in given.items()]
     names = [span["symbol"] for span in _spans(reading)]
+    # Some thousand names would bury the rest of the config.
     shown = ", ".join(map(_yaml, names)) if 0 < len(names) <= _SHOWN_SYMBOLS else ""
     lines.append(f"  symbols: [{shown}]" if shown else "  symbols: null  # all of them")
     if named.spec.calendar is not None:
@@ -168,6 +171,7 @@ def _command(named: NamedData, reading: FileReading) -> str:
     sets += [] if named.spec.calendar is None else [f"data.calendar={named.spec.calendar}"]
     given = named.spec.format.model_dump(mode="json", exclude_defaults=True)
     for key, value in given.items():
+        # --set takes one value a key, so that a mapping is written entry by entry.
         pairs = value.items() if isinstance(value, dict) else [("", value)]
         sets += [f"data.format.{key}{'.' if name else ''}{name}={_yaml(each)}" for name, each in pairs]
     return " ".join([what, *(f"--set {shlex.quote(each)}" for each in sets)])
@@ -223,6 +227,7 @@ def _sample_table(sample: list[_Row]) -> list[Table]:
     cells = {name: [_number(row[name]) for row in sample] for name in sample[0]}
     shown, width = [], 1
     for name, column in cells.items():
+        # Two blanks and a border beside each column.
         width += max(len(name), *map(len, column)) + 3
         if width > _WIDTH:
             break
@@ -275,6 +280,7 @@ def look_for_leaks(named: NamedData, names: Sequence[str], *, refused: bool) -> 
     from qhq.experiment.plausibility import plausibility_record
 
     reason = "training would refuse these rows"
+    # First with every column of the file; where these are too short or too odd to be laid out, without them.
     for spec in () if refused else _looked_through(named):
         try:
             panel = arrange_rows(load_panel(spec), spec)

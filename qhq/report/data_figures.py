@@ -61,9 +61,11 @@ def draw_underlying(panel: Panel, frame: Surroundings) -> Figure:
     rows = np.asarray(panel.groups)[panel.code] == name
     figure = Figure(figsize=(11, 5.6), layout="constrained")
     spot, count = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+    # All contracts of a day have the same spot.
     days, first = np.unique(panel.dates[rows], return_index=True)
     _draw_line(spot, days, panel.column("spot")[rows][first], "spot")
     _surround(spot, frame)
+    # Summed by date as weights, as bincount counts rows and not what is in them.
     quoted = np.isfinite(panel.column("mid")[rows]).astype(np.float64)
     numbers = np.bincount(np.searchsorted(days, panel.dates[rows]), weights=quoted, minlength=len(days))
     count.plot(days, numbers, color="black", linewidth=1, marker="." if len(days) < 30 else "")
@@ -87,6 +89,7 @@ def draw_smile(panel: Panel, underlying: str, day: np.datetime64) -> Figure:
     for expiry, color in zip(expiries, colors, strict=True):
         _draw_expiry(axes, panel, rows & (panel.column("expiry") == expiry), color)
     if len(expiries):
+        # So many lines of a legend are as high as the figure.
         ncols = 1 + len(expiries) // 24
         figure.legend(
             loc="outside right upper", title="expiry (days)", title_fontsize=8, fontsize=8, ncols=ncols
@@ -165,6 +168,7 @@ def _place(day: np.datetime64) -> float:
 
 def _ratio(ratio: float) -> str:
     """New shares for old ones, as brokers write it: 2:1, 3:2, 1:10."""
+    # Ratios of brokers are of small whole numbers; a file may have 0.6667 for 2:3.
     for old in range(1, 51):
         if abs(ratio * old - round(ratio * old)) < 1e-2 * old and round(ratio * old) > 0:
             return f"{round(ratio * old)}:{old}"

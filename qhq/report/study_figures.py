@@ -39,6 +39,7 @@ _VARIANT_COLOURS = {
     "hybrid": "tab:purple",
     "mlp": "tab:blue",
     "mlp_tuned": "tab:olive",
+    # What records of earlier versions call the MLP.
     "twin": "tab:blue",
     "frozen": "tab:cyan",
     "unentangled": "tab:pink",
@@ -62,6 +63,8 @@ def draw_ablation(record: AblationRecord) -> Figure:
     middle = {row.variant: float(np.median(gains[row.variant])) for row in rows}
     worst = min(middle[row.variant] for row in rows if row.kind == "model")
     models = [middle[row.variant] for row in rows if row.kind == "model"]
+    # Three times the spread of the models below the worst of them: there a baseline still leaves them a
+    # quarter of the axis.
     far = worst - max(_TOO_FAR, 3 * (max(models) - worst))
     # Where all models are far better than the last value, that is what would squeeze them.
     lowest = far if far > 0 else min(worst, -_TOO_FAR)
@@ -199,6 +202,7 @@ def draw_walk(record: WalkRecord) -> Figure:
     skills = [_percent(fold.skill) for fold in folds]
     widths = [(end - begin) / np.timedelta64(1, "D") + 1 for begin, end in zip(begins, ends, strict=True)]
     colours = ["tab:blue" if skill > 0 else "tab:orange" for skill in skills]
+    # From the first to the last date of a fold, so that gaps between the blocks are gaps.
     by_fold.bar(begins, skills, widths, align="edge", color=colours, edgecolor="white")
     # A fold that keeps its start has a skill of 0, and a bar that cannot be seen.
     middles = [begin + (end - begin) / 2 for begin, end in zip(begins, ends, strict=True)]
@@ -330,6 +334,7 @@ def _draw_against_shots(axes: Axes, record: NoiseRecord) -> None:
     guide = [first * (sampled[0] / shots) ** 0.5 for shots in sampled]
     axes.plot(sampled, guide, color="gray", linestyle="--", label="1/sqrt(shots)")
     axes.set(xscale="log", yscale="log")
+    # The shots that were asked for, and not the powers of ten between them.
     axes.set_xticks(sampled, labels=[str(shots) for shots in sampled])
     axes.xaxis.minorticks_off()
     axes.legend(fontsize=8)
@@ -367,6 +372,7 @@ def draw_stage(record: StageRecord, metric: str) -> Figure:
     trends = {trend.key: trend for trend in record.trends}
     for axes, key in zip(grid, keys, strict=False):
         _draw_key(axes, rows, key, record.value, trends.get(key) or trends.get(f"length of {key}"))
+    # What is left over of the last line.
     for axes in grid[len(keys) :]:
         axes.remove()
     for axes in grid[: len(keys) : columns]:
@@ -394,6 +400,7 @@ def _draw_key(
                  label="chosen: the simplest that ties with the lowest")  # fmt: skip
     margin = 0.08 * (np.ptp(values) or 0.01)
     low, high = values.min() - margin, values.max() + margin
+    # Far from it all points would lie in one line at the edge.
     if low <= 1 <= high:
         axes.axhline(1, color="black", linestyle=":", linewidth=1, label="last value")
     axes.set_ylim(low, high)
