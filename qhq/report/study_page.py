@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from qhq.data.caveat import Caveat
+from qhq.evaluation.baselines.catalogue import title_of
 from qhq.evaluation.losses import TITLES
 from qhq.evaluation.significance import SIGNIFICANCE, WEIGHING
 from qhq.report.page import (
@@ -163,7 +164,7 @@ def _final(final: FinalRecord | None) -> Iterable[Part]:
     seeds = final.seeds
     yield Paragraph(
         f"{len(seeds)} fresh seeds ({seeds[0]} to {seeds[-1]}), {final.windows:,} test windows on"
-        f" {final.dates:,} dates. The baseline of the task is {final.baseline.replace('_', ' ')}."
+        f" {final.dates:,} dates. The baseline of the task is {title_of(final.baseline)}."
     )
     yield from _tables("Winner, start and baselines", final.rows)
 
