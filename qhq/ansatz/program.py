@@ -294,7 +294,7 @@ def count_facts(ansatz: Ansatz) -> CircuitFacts:
 
     >>> from qhq.ansatz.assemble import build
     >>> from qhq.ansatz.spec import AnsatzSpec
-    >>> describe(build(AnsatzSpec(qubits=3))).gates
+    >>> count_facts(build(AnsatzSpec(qubits=3))).gates
     {'ry': 6, 'cx': 3}
     """
     circuit = ansatz.circuit

@@ -178,7 +178,7 @@ def ansatz_fingerprint(ansatz: Ansatz) -> str:
 
     >>> from qhq.ansatz.assemble import build
     >>> from qhq.ansatz.spec import AnsatzSpec
-    >>> fingerprint(build(AnsatzSpec(depth=1))) == fingerprint(build(AnsatzSpec(depth=2)))
+    >>> ansatz_fingerprint(build(AnsatzSpec(depth=1))) == ansatz_fingerprint(build(AnsatzSpec(depth=2)))
     False
     """
     stored = (ansatz.circuit.metadata or {}).get(_KEY)

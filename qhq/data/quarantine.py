@@ -176,7 +176,7 @@ def tell_rows(
 def percent_of(part: int, whole: int) -> str:
     """Write a share in percent, never as 0 where there is something.
 
-    >>> share(1, 350_000), share(37, 1000)
+    >>> percent_of(1, 350_000), percent_of(37, 1000)
     ('< 0.01 %', '3.7 %')
     """
     percent = 100 * part / max(whole, 1)

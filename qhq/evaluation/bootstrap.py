@@ -66,7 +66,7 @@ class Median:
 def count_seeds(count: int, kind: str = "") -> str:
     """Number of seeds in words.
 
-    >>> say_seeds(1), say_seeds(3, "fresh")
+    >>> count_seeds(1), count_seeds(3, "fresh")
     ('one seed', '3 fresh seeds')
     """
     what = f"{kind} seed".lstrip()
@@ -306,10 +306,10 @@ def share_over_dates(counts: npt.ArrayLike, *, horizon: int = 1, interval: bool 
         horizon: Rows ahead of the furthest forecast: no block of dates is shorter.
         interval: False leaves the interval out, where hundreds of shares are reported.
 
-    >>> even = share([[4, 4], [0, 4]] * 10)
+    >>> even = share_over_dates([[4, 4], [0, 4]] * 10)
     >>> even.value, even.count, even.dates, even.low < 0.5 < even.high
     (0.5, 80, 20, True)
-    >>> share([[4, 4]] * 3).reason
+    >>> share_over_dates([[4, 4]] * 3).reason
     '3 dates, fewer than 10'
     """
     each = np.asarray(counts, dtype=np.float64)

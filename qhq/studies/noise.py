@@ -362,7 +362,7 @@ def _row(
 def seed_interval(values: list[float]) -> tuple[float, float, float]:
     """Mean and its 95 % Student interval over seeds; one value is its own interval.
 
-    >>> [round(value, 3) for value in interval([1.0, 2.0, 3.0])]
+    >>> [round(value, 3) for value in seed_interval([1.0, 2.0, 3.0])]
     [2.0, -0.484, 4.484]
     """
     mean = float(np.mean(values))
