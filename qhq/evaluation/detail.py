@@ -286,8 +286,8 @@ def error_histograms(
         )
     size = size.reshape(len(size), 1, -1)
     errors = {name: ((each - actual) / size).ravel() for name, each in forecasts.items()}
-    # A forecast without any error would have bins of no width.
-    # The median over the forecasts, since one poor baseline would otherwise stretch the bins of all.
+    # The median over the forecasts, since one poor baseline would otherwise stretch the bins of all; 1 where
+    # it is 0, as bins need a width.
     reach = float(np.median([np.quantile(np.abs(each), 0.99) for each in errors.values()])) or 1.0
     edges = np.linspace(-reach, reach, bins + 1)
     return Histograms(

@@ -282,6 +282,7 @@ def _forecaster(folder: RunFolder) -> tuple[RunFolder, Skill]:
 def _asked(folder: RunFolder, request: PredictRequest) -> AskedData:
     """The run's source to its newest row, unless the request itself says where it ends."""
     data = request.data
+    # Before the user's own overrides, which win where they say otherwise.
     own = ("data.offline=true",) if request.offline else ()
     asked = read_request(folder, replace(data, overrides=(*own, *data.overrides), since=None))
     keys = {each.partition("=")[0].strip() for each in data.overrides}

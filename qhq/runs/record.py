@@ -56,6 +56,7 @@ class Validation(Record):
     @model_validator(mode="after")
     def _knows_its_baseline(self) -> Self:
         check_baseline(self.baseline, self.baselines)
+        # Here the last value is called what its errors are called above.
         missing = {"model", "naive" if self.baseline == LAST_VALUE else self.baseline} - self.relative.keys()
         if missing:
             raise ValueError(f"relative must hold {', '.join(sorted(missing))}")
@@ -390,6 +391,7 @@ class RunRecord(_Trained):
         """Windows of each split at most that its figures are of; None where they are of all."""
         if self.finetuned is not None:
             return self.finetuned.samples
+        # The design is plain JSON, which nothing has checked: another version may say anything there.
         model = self.design.get("model")
         samples = model.get("samples") if isinstance(model, dict) and self.head is not None else None
         return samples if isinstance(samples, int) else None

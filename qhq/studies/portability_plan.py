@@ -151,6 +151,7 @@ def plan_evaluation(
     try:
         check_plan_together(costs, instances_of(opened, asks_of))
     except BackendError as error:
+        # Beside the costs, and not raised: a dry run is to show them all the same.
         why = f"{error.must}: {error.got}"
         costs = [replace(each, refusal=each.refusal or why) if each.jobs else each for each in costs]
     asks = tuple(ask for entry in kept for ask in asks_of[entry.name])
@@ -240,6 +241,7 @@ def _too_small(entry: BackendSpec, experiment: Experiment, selection: Selection)
     """Why a device that a glob matched cannot hold the circuit; None if it can."""
     wanted = experiment.ansatz.num_qubits if experiment.ansatz else 0
     found = selection.qubits.get(entry.name, wanted)
+    # One that was named is refused where its circuit is laid out for it.
     if entry.name in selection.globbed and found < wanted:
         return f"{found} qubits for the {wanted} of the circuit"
     return None
@@ -250,6 +252,7 @@ def open_for(
 ) -> Executor:
     """Open a backend for a question; ``stream`` names other shots of the same."""
     assert experiment.ansatz is not None
+    # By the name of the entry: its shots are the same whichever other backends are asked beside it.
     seed = child_seed(seed, f"eval/{ask.entry.name}{stream}")
     if ask.method is None:
         return open_backend(ask.entry, experiment.ansatz, seed=seed, connection=connection)

@@ -170,6 +170,7 @@ class IBMExecutor(ValuesExecutor):
     def _calibration_date(self) -> str | None:
         """Date of the calibration that the jobs ran under, or before that of the layout."""
         found = [self._journal.calibration(part) for part in self._parts]
+        # The newest, where a device was calibrated between two jobs. Dates of ISO 8601 sort as text.
         return max((each.date for each in found if each is not None), default=self._ran.calibration)
 
     def forecast(
@@ -251,6 +252,7 @@ class IBMExecutor(ValuesExecutor):
     def training_refusal(self, batch: int) -> BackendError:
         """The error that training on a device was not asked for, with what one step would cost."""
         spec, program = self._spec, self._program
+        # A direction, or a parameter, is followed to both sides.
         factor = 2 * (spec.spsa.perturbations if spec.gradient == "spsa" else len(program.parameters))
         rows = rows_of_jobs(spec, program, batch) + rows_of_jobs(spec, program, factor * batch)
         return BackendError(

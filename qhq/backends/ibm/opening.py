@@ -253,6 +253,8 @@ class Approval:
         """
         jobs = seconds_of_jobs(request.spec, request.program, rows)
         limits = job_limits(request.spec, jobs, self._spent() + spent)
+        # Shared out over all jobs that are still to come, so that the first leaves the others their part of
+        # the cap.
         return None if limits is None else limits[0]
 
 

@@ -180,6 +180,7 @@ class _ColumnScaler:
         scaled = [part.inputs(of_columns(windows, part.columns)) for part in self.parts]
         # The newest rows are common to all: what a part loses, it loses at the beginning of the window.
         rows = min(each.shape[1] for each in scaled)
+        # Parts stand by kind, features as the config names them.
         names = [name for part in self.parts for name in part.columns]
         order = [names.index(name) for name in self.columns]
         return np.concatenate([each[:, each.shape[1] - rows :] for each in scaled], axis=2)[:, :, order]
@@ -213,6 +214,7 @@ class _ColumnScaler:
     ) -> FloatArray:
         """Hand each part the values (N, H, K) of its own targets, and put together what it makes of them."""
         check_outputs(self.outputs, windows)
+        # Every place gets filled: a target is one of the features, each of which has a part.
         found = np.empty_like(values)
         for part in self.parts:
             own = [place for place, name in enumerate(self.outputs) if name in part.columns]

@@ -139,6 +139,8 @@ def read_smiles(points: pd.DataFrame) -> dict[np.datetime64, list[Smile]]:
     moneyness = np.log(numbers[:, 0] / numbers[:, 1])
     order = np.lexsort((moneyness, days, dates))
     numbers, dates, days, moneyness = numbers[order], dates[order], days[order], moneyness[order]
+    # Sorted by session and maturity, so the next smile begins where either changes. All points of one have
+    # the same forward, spot and rate: those of its first row.
     borders = np.flatnonzero((np.diff(dates) != np.timedelta64(0, "D")) | (np.diff(days) != 0)) + 1
     sessions: dict[np.datetime64, list[Smile]] = {}
     for rows in np.split(np.arange(len(days)), borders):
@@ -187,6 +189,8 @@ def _mark_expiry(
     dates: DateArray = np.array(list(sessions), dtype="datetime64[D]")
     spot = np.array([smiles[0].spot for smiles in sessions.values()])
     strikes, listed = _list_strikes(spot)
+    # By the spot of the first session that lists it: a later one would let the right of a contract know how
+    # the market went on.
     put = strikes < spot[listed.argmax(axis=1)]
     days = (expiry - dates).astype(np.intp).tolist()
     marks = [
@@ -217,6 +221,8 @@ def _mark_expiry(
 def _list_strikes(spot: FloatArray) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
     """Strikes (J,) around the spots (D,), and which are listed by when (J, D)."""
     step = _STEPS[np.searchsorted(_STEPS, _LEAST_STEP * spot[0])]
+    # Once listed a strike stays, and no session lists one for a spot that is still to come. The lowest
+    # multiple is 1, since no strike is zero.
     low = np.minimum.accumulate(np.maximum(np.ceil(spot * (1 - _WIDTH) / step), 1))
     high = np.maximum.accumulate(np.floor(spot * (1 + _WIDTH) / step))
     numbers = np.arange(low[-1], high[-1] + 1)
@@ -323,4 +329,5 @@ def _match_rates(points: pd.DataFrame, rates: pd.DataFrame) -> npt.NDArray[np.fl
         if str(day) in curves:
             curve = curves[str(day)]
             found[rows] = np.interp(points["days"].to_numpy()[rows], curve["days"], curve["rate"])
+    # The file has percent.
     return found / 100

@@ -314,6 +314,7 @@ class _Span:
         start = min(self._start or EARLIEST, held.start if held else date.max)
         yahoo = self._open()
         bars = None
+        # Rows from before those that are held cannot be appended: then all of them are fetched.
         if held is not None and start == held.start:
             fresh = fetch_bars(symbol, held.frame["date"].iloc[-_OVERLAP:].iloc[0].date(), yahoo=yahoo)
             bars = _joined(held, fresh)

@@ -291,6 +291,7 @@ def control_config(config: ExperimentConfig, control: Control) -> ExperimentConf
         window=config.data.window,
         panel_seed=config.data.panel_seed,
     )
+    # A name has 60 letters at most, and that of the control is still to come.
     changes: dict[str, object] = {"data": data, "name": f"{config.name[:40]}-{control}"}
     if control == "planted" and isinstance(config.model, ModelSpec):
         changes["model"] = config.model.model_copy(update={"skip": "none"})

@@ -170,6 +170,7 @@ def _failure(config: ExperimentConfig, error: QHQError) -> Outcome:
 
 
 def _outcome(root: Path) -> Outcome:
+    # A lock is of the processes of one machine, and means nothing on another.
     paths = (path for path in sorted(root.rglob("*")) if path.is_file() and path.name != ".lock")
     files = {str(path.relative_to(root)): read_regular(path, most=MOST_TABLE_BYTES) for path in paths}
     return Outcome(json.loads(files[WALK if WALK in files else "run.json"]), files)
