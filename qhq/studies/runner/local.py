@@ -194,6 +194,11 @@ def _process_context() -> BaseContext:
     # would be imported for PyTorch.
     with _interrupts_held(), _environment(OMP_NUM_THREADS="1", PYTHONSAFEPATH="1"):
         forkserver.ensure_running()
+    # It answers when it has imported all. Who interrupts that must not leave it workers to make: they would
+    # find nothing of their parent's, and say so at length.
+    first = context.Process(target=int)
+    first.start()
+    first.join()
     return context
 
 
