@@ -104,8 +104,8 @@ def apart(*values: float, digits: int = 4) -> tuple[str, ...]:
         values: The numbers.
         digits: Significant digits where these are enough.
 
-    >>> apart(1.136, 1.133), apart(1.09853, 1.09849), apart(0.5, 0.5)
-    (('1.136', '1.133'), ('1.09853', '1.09849'), ('0.5', '0.5'))
+    >>> apart(1.136, 1.133), apart(1.09853, 1.09851), apart(0.5, 0.5)
+    (('1.136', '1.133'), ('1.09853', '1.09851'), ('0.5', '0.5'))
     """
     different = len(set(values))
     for count in range(digits, 18):  # seventeen digits tell any two numbers apart
