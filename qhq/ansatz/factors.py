@@ -60,6 +60,7 @@ def factors_of(ansatz: Ansatz) -> tuple[Factor, ...]:
 def _groups(ansatz: Ansatz) -> list[list[int]]:
     """Qubits of each part, ascending; none where it does not fall apart."""
     circuit = ansatz.circuit
+    # A phase is of no qubit: its parameters would be in no factor.
     if isinstance(circuit.global_phase, ParameterExpression) and circuit.global_phase.parameters:
         return []
     steps = [
@@ -68,6 +69,7 @@ def _groups(ansatz: Ansatz) -> list[list[int]]:
         if not isinstance(step.operation, Barrier)
     ]
     together = [qubits for qubits, _ in steps] + [_support(each) for each in ansatz.observables]
+    # A chain through the qubits of a gate or observable connects them as well as all their pairs would.
     pairs = np.array([pair for qubits in together for pair in pairwise(qubits)]).reshape(-1, 2).T
     size = circuit.num_qubits
     _, part_of = connected_components(coo_array((np.ones(pairs.shape[1]), tuple(pairs)), (size, size)))
@@ -101,6 +103,7 @@ def _factor(ansatz: Ansatz, qubits: list[int], *, takes_constants: bool) -> Fact
     circuit.name = ansatz.circuit.name
     for step in ansatz.circuit.data:
         wires = [ansatz.circuit.find_bit(bit).index for bit in step.qubits]
+        # Qubits of a gate are all of one factor, so the first says which.
         if wires and wires[0] in own and not isinstance(step.operation, Barrier):
             circuit.append(step.operation, [own[wire] for wire in wires])
     held = set(circuit.parameters)

@@ -49,6 +49,7 @@ class FactorsExecutor:
         layouts = [each.layout for each in reports if each.layout is not None]
         return replace(
             reports[0],
+            # Whatever is not said here anew is the same of all, which are of one entry.
             qubits=sum(each.qubits for each in reports),
             depth=max(each.depth for each in reports),
             two_qubit_gates=sum(each.two_qubit_gates for each in reports),
@@ -86,6 +87,8 @@ class FactorsExecutor:
         by_inputs = np.zeros(inputs.shape, pulls[0][0].dtype)
         by_weights = np.zeros(self.ansatz.num_weights, pulls[0][1].dtype)
         for part, (own_inputs, own_weights) in zip(self._parts, pulls, strict=True):
+            # By lists of places, of which a place that stood twice would be added to once: a factor names
+            # each once.
             by_inputs[:, part.inputs] += own_inputs
             by_weights[list(part.weights)] += own_weights
         return by_inputs, by_weights
