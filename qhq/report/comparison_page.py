@@ -64,7 +64,9 @@ def _say(table: RunTable) -> str:
             continue
         best = max(known, key=lambda row: float(row["skill"]))
         more = "" if len(known) == 1 else f", the highest of {len(known)} runs"
-        said.append(f"{where}{best['run']} has a skill of {best['skill']:+.4f} over the last value{more}.")
+        said.append(
+            f"{where}{best['run']} has a skill of {percent(best['skill']).text} over the last value{more}."
+        )
     # The best of many is the luckiest too; only an ablation tests.
     return " ".join(
         [*said, "One seed each, not tested: 'qhq ablate' tests whether a difference is more than luck."]
@@ -132,12 +134,15 @@ def _designs(table: RunTable) -> Iterable[Part]:
         beside: list[list[Value | TableCell]] = [[key, *map(TableCell, own)] for key, own in said.items()]
         yield Table(caption, ("key", *names), beside)
         return
-    rows: list[list[Value | TableCell]] = [
-        [key, TableCell(value), len(having), ", ".join(having)]
-        for key, values in said.items()
-        for value in dict.fromkeys(values)
-        if (having := [name for name, own in zip(names, values, strict=True) if own == value])
-    ]
+    rows: list[list[Value | TableCell]] = []
+    for key, values in said.items():
+        groups: dict[str, list[str]] = {}
+        for name, value in zip(names, values, strict=True):
+            groups.setdefault(value, []).append(name)
+        most = max(groups, key=lambda value: len(groups[value]))
+        for value, having in groups.items():
+            which = "all others" if value == most and len(having) > 1 else ", ".join(having)
+            rows.append([key, TableCell(value), len(having), which])
     yield Table(caption, ("key", "value", "runs", "which"), rows)
 
 

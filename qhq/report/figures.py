@@ -260,6 +260,9 @@ def _take_text_literally(figure: Figure) -> None:
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
             formatter = axis.get_major_formatter()
+            if isinstance(formatter, ScalarFormatter):
+                # "+1" in a corner is overlooked, and 1.0002 read as 0.0002.
+                formatter.set_useOffset(False)
             if not isinstance(formatter, ScalarFormatter | LogFormatter):
                 # Ticks are made while they are drawn, so their labels are escaped on the way there.
                 axis.set_major_formatter(FuncFormatter(_escaping(formatter)))

@@ -394,6 +394,8 @@ def _draw_key(
         # dot.
         if numbers.min() > 0 and numbers.max() > 20 * numbers.min():
             axes.set_xscale("log")
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(4))
     else:
         _by_label(axes, labels, values)
     axes.axhline(chosen, color="tab:green", linestyle="--", linewidth=1,

@@ -206,14 +206,31 @@ def _tables(caption: str, rows: Sequence[TableRow], strong: frozenset[int] = fro
     for keys, what, folded in parts:
         if keys:
             cells: list[list[Value | TableCell]] = [
-                [_plain(line.get(key)) for key in (first, *keys)] for line in lines
+                [_plain(line.get(key), key) for key in (first, *keys)] for line in lines
             ]
-            titles = [key.replace("_", " ") for key in (first, *keys)]
+            titles = [_title_of(key) for key in (first, *keys)]
             yield Table(caption + what, titles, cells, strong, folded)
 
 
-def _plain(value: object) -> TableCell:
-    """A value of a record, which may be a list."""
-    if value is None or isinstance(value, str | bool | int | float):
-        return cell(value)
-    return TableCell(", ".join(cell(each).text for each in value) if isinstance(value, list) else str(value))
+def _title_of(key: str) -> str:
+    """A column of a record for people; a key of a config stays as it is written there."""
+    if "." in key:
+        return key
+    return " ".join(word.upper() if word in _ERRORS else word for word in key.split("_"))
+
+
+_ERRORS = ("mae", "rmse", "mape", "mase")
+
+
+def _plain(value: object, key: str) -> TableCell:
+    """A value of a record, which may be a list; shares of an error are in percent."""
+    is_share = key == "skill" or key.startswith("skill_") or key.endswith("_gain")
+    if isinstance(value, list):
+        return TableCell(", ".join(_plain(each, key).text for each in value))
+    if is_share and isinstance(value, int | float):
+        return percent(float(value))
+    if key == "variant":
+        return cell(str(value).replace("_", " "))
+    return (
+        cell(value) if value is None or isinstance(value, str | bool | int | float) else TableCell(str(value))
+    )

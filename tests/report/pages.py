@@ -89,6 +89,10 @@ def read_page(page: str) -> PageReader:
         assert not any(key.startswith("on") or key == "style" for key in attributes), (name, attributes)
         for labels in ("aria-labelledby",):
             assert attributes.get(labels, ids[0]) in ids
+    captions = [table.caption for table in found.tables]
+    assert len(captions) == len(
+        set(captions)
+    )  # regions of a page that are called the same are one to a reader
     assert all(table.caption and len(table.columns) == len(set(table.columns)) for table in found.tables)
     assert all(len(row) == len(table.columns) for table in found.tables for row in table.rows)
     _check_policy(found)

@@ -8,15 +8,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import nn
 
+from qhq.data.caveat import NO_CAVEAT
 from qhq.experiment.config import load_config
 from qhq.experiment.run import train_run
 from qhq.report.figures import (
     draw_forecasts,
     draw_run_figures,
+    finish_figure,
     save_figure,
+    short_name,
     try_figure,
 )
 from qhq.training.loop import Watcher
@@ -68,6 +72,30 @@ def test_a_name_on_an_axis_is_no_mathematics(tmp_path, name):
     shown = {text.get_text() for text in category.get_yticklabels()}
     assert {text.replace(r"\$", "$") for text in shown} == {name, "other"}
     assert "mathdefault{10" in power.get_yticklabels()[1].get_text()
+
+
+@pytest.mark.parametrize(
+    "name", ["a\u202eevil", "LONG" + "X" * 300, "\x1b[31mred", "\u0634\u0631\u0643\u0629"]
+)
+def test_a_name_neither_turns_a_figure_round_nor_stretches_it(name):
+    figure = draw_forecasts(forecasts([name]))
+    finish_figure(figure, NO_CAVEAT)
+    FigureCanvasAgg(figure).draw()
+    (axes,) = figure.axes
+    (title,) = filter(None, (axes.get_title(loc=side) for side in ("left", "center")))
+    assert title == short_name(name)
+    assert title.isprintable()
+    assert figure.get_tightbbox().width < 1.05 * figure.get_figwidth()
+
+
+def test_an_axis_says_its_numbers_whole():
+    figure = Figure()
+    axes = figure.subplots()
+    axes.plot([1.00001, 1.00002])
+    finish_figure(figure, NO_CAVEAT)
+    FigureCanvasAgg(figure).draw()
+    assert axes.yaxis.get_offset_text().get_text() == ""
+    assert all(text.get_text().startswith("1.0000") for text in axes.get_yticklabels())
 
 
 def test_a_figure_that_fails_is_a_note(tmp_path):

@@ -64,6 +64,8 @@ def test_a_run_is_told_whole_the_verdict_first(run):
     assert first.startswith("Verdict.")
     assert run.verdict in first
     assert len(page.of("img")) == 11
+    assert any(table.caption.startswith("Error budget: ") for table in page.tables)
+    assert sum("Error budget on" in (picture["alt"] or "") for picture in page.of("img")) == 1
     metrics = page.tables[0]
     assert [row[0] for row in metrics.rows[:2]] == ["model", "last-value forecast (strongest baseline)"]
 
@@ -173,6 +175,24 @@ def test_several_runs_stand_side_by_side(run, study):
     page = read_page(path.read_text())
     assert [row[0] for row in page.tables[0].rows] == [run.name, "other"]
     assert "2 runs" in page.texts["main"][0]
+
+
+def test_configs_of_many_runs_fit_a_page(run, study):
+    """A column a run would be wider than paper: then a row has a value of a key, and who has it."""
+    for place in range(5):
+        other = study / "runs" / f"other{place}"
+        shutil.copytree(run.folder, other)
+        record = json.loads((other / "run.json").read_text())
+        record["design"]["training"]["epochs"] = 3 + place // 4
+        (other / "run.json").write_text(json.dumps(record))
+    page = read_page(write_report(str(study / "runs")).read_text())
+    (table,) = (each for each in page.tables if each.caption.startswith("Config keys"))
+    assert table.columns == ["key", "value", "runs", "which"]
+    assert table.rows == [
+        ["training.epochs", "2", "1", run.name],
+        ["training.epochs", "3", "4", "all others"],
+        ["training.epochs", "4", "1", "other4"],
+    ]
 
 
 def test_the_command_says_where_the_page_is(run, qhq, study):

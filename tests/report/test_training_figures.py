@@ -32,6 +32,21 @@ def test_a_history_shows_what_its_version_kept():
     assert whole[2:] == ["Weights: distance from the start", "Outputs of the circuit, validation split"]
 
 
+def test_a_single_epoch_is_a_whole_number_and_its_band_is_seen():
+    one = pd.DataFrame({name: values[:1] for name, values in {**EARLIER, **DRIFT, **BAND}.items()})
+    figure = draw_history(one)
+    FigureCanvasAgg(figure).draw()
+    assert all([text.get_text() for text in axes.get_xticklabels()] == ["1"] for axes in figure.axes)
+    (*_, outputs) = figure.axes
+    assert len(outputs.collections) == 2
+    assert all(band.get_datalim(outputs.transData).width > 0 for band in outputs.collections)
+
+
+def test_a_head_that_is_fitted_at_once_has_no_panel_of_gradients():
+    none = dict.fromkeys(("grad_encoder", "grad_circuit", "grad_head"), [0.0] * 2)
+    assert titles(draw_history(pd.DataFrame({**EARLIER, **none}))) == ["Loss"]
+
+
 def test_trained_angles_stand_where_they_are_on_the_circle():
     ansatz = built("rot")
     weights = np.linspace(-3, 3, 2 * ansatz.num_weights)
