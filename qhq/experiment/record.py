@@ -41,6 +41,7 @@ from qhq.runs.record import AngleCounts, Plausibility, RunRecord, SeenModule, Va
 from qhq.runs.run_folder import RUNNING, now, provenance
 from qhq.runs.schema import LAST_VALUE, SCHEMA_VERSION, RecordT
 from qhq.training.loop import TrainingState
+from qhq.training.traces import weights_of_circuits
 
 
 class Stopwatch:
@@ -99,6 +100,7 @@ def design_record(
         "scaler": data.scaler.to_dict(),
         "static_scaler": None if data.static is None else data.static.to_dict(),
         **_own(experiment),
+        **_begun(experiment),
         "parameters": {
             part: sum(each.numel() for each in tensors) for part, tensors in experiment.model.parts().items()
         },
@@ -114,6 +116,21 @@ def _own(experiment: Experiment) -> dict[str, object]:
         return {}
     stages = [stage.to_dict() for stage in stages_of(model)]
     return {"stages": stages} if source is None else {"module": source.digest, "stages": stages}
+
+
+# Weights of circuits that a record names: more are no picture.
+_MOST_BEGUN = 1024
+
+
+def _begun(experiment: Experiment) -> dict[str, object]:
+    """Weights of the circuits as they are now; nothing where there are none."""
+    model, ansatz = experiment.model, experiment.ansatz
+    if ansatz is None:
+        return {}
+    stages = model.found.stages if isinstance(model, OwnForecaster) else ()
+    layers = [each.name for each in stages if each.kind == "QuantumLayer"]
+    found = weights_of_circuits(model.state_dict(), layers, ansatz.num_weights)
+    return {"begun": found} if 0 < len(found) <= _MOST_BEGUN else {}
 
 
 def stages_of(model: OwnForecaster) -> list[SeenModule]:

@@ -71,7 +71,7 @@ from qhq.runs.run_folder import FAILED, FINISHED, RunFolder
 from qhq.runs.schema import read_record
 from qhq.runs.studies import NoiseRecord, read_study
 from qhq.training.checkpoint import read_weights
-from qhq.training.traces import OUTPUTS
+from qhq.training.traces import OUTPUTS, weights_of_circuits
 
 # Gates of a circuit up to which it is drawn in the page.
 # More take minutes, and nobody reads them.
@@ -557,23 +557,43 @@ def _circles(material: Material) -> Iterable[Part]:
     """Angles of the data and of the trained gates on the circle, and the latter as a table."""
     record, ansatz = material.record, material.circuit
     angles = record.angles if isinstance(record, RunRecord) else None
-    rotations = [] if ansatz is None else rotations_of(ansatz, _all_trained_weights(material))
+    begun = (record.begun or []) if isinstance(record, RunRecord) else []
+    rotations = [] if ansatz is None else rotations_of(ansatz, _all_trained_weights(material), begun)
     if angles is None and not rotations:
         return
     shown = [] if angles is None else ["of the data, with the area by how many there are"]
     shown += ["of the trained gates, each on a ring of its own"] if rotations else []
+    known = any(each.begun is not None for each in rotations)
+    moved = max((abs(each.angle - each.begun) for each in rotations if each.begun is not None), default=0.0)
     of_data = "" if angles is None else f" Angles of {angles.windows} windows of the validation split."
     yield picture(
         lambda: draw_circles(angles, rotations),
-        alt=f"Angles on the circle.{of_data} {len(rotations)} trained angles, which the table below lists.",
-        caption=f"Angles on the circle, seen along the axis of the rotation: {' and '.join(shown)}.",
+        alt=f"Angles on the circle.{of_data} {len(rotations)} trained angles, which the table below lists."
+        + (f" The one that moved farthest moved by {moved:.3g} rad." if known else ""),
+        caption=f"Angles on the circle, seen along the axis of the rotation: {' and '.join(shown)}."
+        + (
+            " A hollow mark is where a gate began, and a line goes from there to where it is."
+            if known
+            else ""
+        ),
     )
     if rotations:
         rows: list[list[Value | TableCell]] = [
-            [plain(each.number), each.gate, each.angle, math.remainder(each.angle, 2 * math.pi) / math.pi]
+            [
+                plain(each.number), each.gate, each.begun, each.angle,
+                None if each.begun is None else each.angle - each.begun,
+                math.remainder(each.angle, 2 * math.pi) / math.pi,
+            ]
             for each in rotations
-        ]
-        columns = ("weight", "gate", "angle, rad", "the same in (-1, 1], over π")
+        ]  # fmt: skip
+        columns = (
+            "weight",
+            "gate",
+            "before training, rad",
+            "angle, rad",
+            "moved by",
+            "angle in (-1, 1], over π",
+        )
         yield Table("Trained angles", columns, rows, folded=True)
 
 
@@ -601,15 +621,8 @@ def _all_trained_weights(material: Material) -> list[float]:
     except QHQError:
         return []
     stages = (record.stages if isinstance(record, RunRecord) else None) or []
-    layers = {f"module.{each.name}.weight" for each in stages if each.kind == "QuantumLayer"}
-    size = 0 if ansatz is None else ansatz.num_weights
-    names = [
-        name
-        for name, each in found.items()
-        if (name in layers or name == "quantum.weight" or ".circuits." in name)
-        and tuple(each.shape) == (size,)
-    ]
-    return [float(value) for name in sorted(names) for value in found[name]]
+    layers = [each.name for each in stages if each.kind == "QuantumLayer"]
+    return weights_of_circuits(found, layers, 0 if ansatz is None else ansatz.num_weights)
 
 
 def _made(material: Material) -> Iterable[Part]:

@@ -121,15 +121,25 @@ def _draw_outputs(axes: Axes, history: pd.DataFrame) -> None:
 
 @dataclass(frozen=True)
 class TrainedAngle:
-    """A trained angle: its place among the weights, the gate that it turns, and its value in radians."""
+    """A trained angle: its place among the weights, the gate that it turns, and its value in radians.
+
+    ``begun`` is its value before training; None where that is not known.
+    """
 
     number: int
     gate: str
     angle: float
+    begun: float | None = None
 
 
-def rotations_of(ansatz: Ansatz, weights: Sequence[float]) -> list[TrainedAngle]:
-    """Trained weights with the gates that they are in; of several circuits of one ansatz, all of them."""
+def rotations_of(ansatz: Ansatz, weights: Sequence[float], begun: Sequence[float] = ()) -> list[TrainedAngle]:
+    """Trained weights with the gates that they are in; of several circuits of one ansatz, all of them.
+
+    Args:
+        ansatz: The circuit.
+        weights: As they are.
+        begun: The same before training; others than as many say nothing.
+    """
     gates: dict[str, str] = {}
     for step in ansatz.circuit.data:
         for value in step.operation.params:
@@ -137,8 +147,10 @@ def rotations_of(ansatz: Ansatz, weights: Sequence[float]) -> list[TrainedAngle]
                 for parameter in value.parameters:
                     gates.setdefault(parameter.name, step.operation.name.upper())
     names = [gates.get(each.name, "?") for each in ansatz.weights]
+    before = [float(each) for each in begun] if len(begun) == len(weights) else [None] * len(weights)
     return [
-        TrainedAngle(number, names[number % len(names)], float(value)) for number, value in enumerate(weights)
+        TrainedAngle(number, names[number % len(names)], float(value), before[number])
+        for number, value in enumerate(weights)
     ]
 
 
@@ -152,7 +164,7 @@ def draw_circles(angles: AngleCounts | None, rotations: Sequence[TrainedAngle]) 
     """Angles on the circle: how data are spread on it on the left, and the trained weights on the right.
 
     Seen along the axis of a rotation: RY by an angle carries the state up (|0>) to that angle, so that |1> is
-    at the bottom.
+    at the bottom. Where it is known, a hollow mark is an angle before training.
 
     Args:
         angles: Of the data, as the run has them; None leaves their circle out.
@@ -202,6 +214,13 @@ def _draw_rotations(axes: Axes, rotations: Sequence[TrainedAngle]) -> None:
     # Each on a ring of its own, the first innermost: angles that are near each other stay apart.
     rings = np.linspace(0.35, 1.0, len(rotations)) if len(rotations) > 1 else np.ones(1)
     axes.plot(np.linspace(0, 2 * np.pi, 200), np.ones(200), color="#888888", linewidth=0.9)
+    for each, ring in zip(rotations, rings, strict=True):
+        if each.begun is not None:
+            # Along the ring, the way that the training went, more than once round if it did.
+            way = np.linspace(each.begun, each.angle, 40)
+            colour = _GATES.get(each.gate, "tab:purple")
+            axes.plot(way, np.full(40, ring), color=colour, linewidth=0.9, alpha=0.7)
+            axes.plot(each.begun, ring, "o", markersize=5, fillstyle="none", color=colour, alpha=0.7)
     for gate in dict.fromkeys(each.gate for each in rotations):
         own = [place for place, each in enumerate(rotations) if each.gate == gate]
         axes.plot(

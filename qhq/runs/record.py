@@ -361,6 +361,8 @@ class RunRecord(_Trained):
         module: SHA-256 of the file that builds a module of one's own, or the name of one in memory.
         stages: Of such a module, in the order in which they are at work.
         angles: At which its circuit is run.
+        begun: Weights of its circuits before training, one circuit after the other; None without any, where
+            there are very many, and in a run of an earlier version.
         head: Of a model of frozen features: the head that was fitted.
         device: What a device was asked for it.
         finetuned: Of a run whose head was fitted anew to a backend.
@@ -381,6 +383,7 @@ class RunRecord(_Trained):
     validation_losses: DateLosses | None = None
     doctor: DoctorRecord | None = None
     angles: AngleCounts | None = None
+    begun: list[Number] | None = None
     head: HeadFit | None = None
     device: DeviceUse | None = None
     finetuned: Refit | None = None

@@ -6,7 +6,7 @@ while the validation split is forecast anyway.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,6 +30,23 @@ Parts = Mapping[str, Sequence[Tensor]]
 def copy_parts(parts: Parts) -> dict[str, list[Tensor]]:
     """The numbers of all parts as they are now."""
     return {part: [each.detach().clone() for each in tensors] for part, tensors in parts.items()}
+
+
+def weights_of_circuits(tensors: Mapping[str, Tensor], layers: Iterable[str], size: int) -> list[float]:
+    """Weights of all circuits of a model, one circuit after the other, in the order of their names.
+
+    Args:
+        tensors: By name, as a checkpoint has them.
+        layers: Names of the quantum layers of a module of one's own.
+        size: Weights of the circuit; a tensor of another shape is none of its.
+    """
+    own = {f"module.{name}.weight" for name in layers}
+    names = [
+        name
+        for name, each in tensors.items()
+        if (name in own or name == "quantum.weight" or ".circuits." in name) and tuple(each.shape) == (size,)
+    ]
+    return [float(value) for name in sorted(names) for value in tensors[name]]
 
 
 @torch.no_grad()

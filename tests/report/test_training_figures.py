@@ -60,6 +60,19 @@ def test_trained_angles_stand_where_they_are_on_the_circle():
     np.testing.assert_allclose(sorted(drawn), sorted(weights))
 
 
+def test_angles_before_training_stand_beside_the_trained_ones():
+    ansatz = built("rot")
+    begun = np.linspace(-3, 3, ansatz.num_weights)
+    trained = begun + np.linspace(-1, 7, len(begun))  # the last more than once round
+    (axes,) = draw_circles(None, rotations_of(ansatz, trained, begun)).axes
+    hollow = [float(line.get_xdata()[0]) for line in axes.lines if line.get_fillstyle() == "none"]
+    ways = [line.get_xdata() for line in axes.lines[1:] if len(line.get_xdata()) == 40]
+    np.testing.assert_allclose(sorted(hollow), begun)
+    assert {(float(way[0]), float(way[-1])) for way in ways} == set(zip(begun, trained, strict=True))
+    # As many as there are weights, or it is not known which is whose: a run of an earlier version has none.
+    assert all(each.begun is None for each in rotations_of(ansatz, trained, begun[1:]))
+
+
 def test_the_circle_of_the_data_has_a_line_for_each_input_or_one_for_many():
     few = AngleCounts(windows=4, counts=[[1, 3, 0, 0], [4, 0, 0, 0]])
     many = AngleCounts(windows=4, counts=[[1, 3, 0, 0]] * 12)
