@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -33,6 +34,7 @@ from qiskit.circuit import (
 
 from qhq.ansatz.program import Ansatz
 from qhq.ansatz.script import checked_weights
+from qhq.engine.compile import AngleMap
 from qhq.errors import ConfigError, visible
 from qhq.files import replacing
 
@@ -270,6 +272,10 @@ def _draw_box(axes: Axes, role: _Role, column: float, rows: Sequence[float], wor
     )
     middle = (low + high) / 2
     name, angles = words
+    # Which qubit is which, where the order does not say it: of a gate that is not symmetric it matters.
+    if [*rows] != [low + place for place in range(len(rows))]:
+        for place, row in enumerate(rows):
+            axes.text(column - 0.38, row, str(place), ha="left", va="center", fontsize=5, zorder=4)
     axes.text(column, middle - (0.1 if angles else 0), name, ha="center", va="center", fontsize=9, zorder=4)
     if angles:
         size = 7 if len(angles) <= 9 else 5
@@ -279,14 +285,25 @@ def _draw_box(axes: Axes, role: _Role, column: float, rows: Sequence[float], wor
 def _angle(value: ParameterExpression | float, named: dict[Parameter, float]) -> str:
     if not isinstance(value, ParameterExpression):
         return f"{value:.3g}"
-    if isinstance(value, Parameter) and value in named:
-        return f"{named[value]:.3g}"
+    known = [each for each in value.parameters if each in named]
+    if known and len(known) == len(value.parameters):
+        row = np.array([[named[each] for each in known]])
+        return f"{AngleMap([value], known, ()).angles(row, np.empty(0))[0, 0]:.3g}"
     text = visible(str(value), cell=True)
-    for each in value.parameters:
-        if each in named:
-            text = text.replace(str(each), f"{named[each]:.3g}")
+    words = {visible(each.name, cell=True): each for each in value.parameters}
+    if known:
+        # In one pass, whole names and the longest first: "w" stands in "w10", and "x" in "exp(x)".
+        names = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
+        text = re.sub(rf"(?<!\w)(?:{names})(?!\w)", lambda found: _known(words[found[0]], named), text)
     # As a device has them, angles begin with pi in sixteen digits, and the name would be cut off.
     return re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.3g}", text)
+
+
+def _known(parameter: Parameter, named: dict[Parameter, float]) -> str:
+    if parameter not in named:
+        return visible(parameter.name, cell=True)
+    number = f"{named[parameter]:.3g}"
+    return f"({number})" if number.startswith("-") else number
 
 
 def _shortened(text: str, most: int) -> str:

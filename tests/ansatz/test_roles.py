@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import io
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from matplotlib.colors import to_hex
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.text import Text
 from qiskit import qpy
-from qiskit.circuit import ParameterVector, QuantumCircuit
+from qiskit.circuit import Parameter, ParameterVector, QuantumCircuit
 
 from qhq.ansatz.assemble import build_ansatz
 from qhq.ansatz.draw import draw_circuit, draw_figure, draw_text
@@ -21,6 +21,7 @@ from qhq.backends.registry import as_run, errors_as_run
 from qhq.errors import ConfigError
 from qhq.quantum.layer import QuantumLayer
 from tests.ansatz.circuits import SPECS, built, random_values
+from tests.no_trace import no_trace
 
 pytestmark = pytest.mark.painted
 
@@ -66,6 +67,27 @@ def test_the_values_of_a_trained_run_stand_on_its_gates():
     assert "0.25" in shown
     assert "w[0]" not in shown
     assert "x[0]" in shown
+
+
+def test_an_angle_of_trained_weights_alone_is_one_number_and_no_name_is_cut_in_two():
+    x, w, other, more = (Parameter(name) for name in ("x", "w", "w10", "p"))
+    circuit = QuantumCircuit(1)
+    circuit.rx(np.pi - 0.5 * w, 0)
+    circuit.ry(x * w + other, 0)
+    circuit.rz(x.exp() + more, 0)
+    shown = texts(draw_roles(build_ansatz(circuit, inputs=["x"]), [0.5, 0.1, -7.0]))  # p, w, w10
+    assert "3.09" in shown
+    assert {"0.1*x + (-7)", "(-7) + 0.1*x", "x*0.1 + (-7)", "(-7) + x*0.1"} & set(shown)
+    assert {"0.5 + exp(x)", "exp(x) + 0.5"} & set(shown)
+
+
+def test_a_box_says_which_qubit_is_which_where_its_place_does_not():
+    circuit = QuantumCircuit(3)
+    circuit.rx(Parameter("x"), 0)
+    circuit.ecr(0, 1)
+    assert not {"0", "1"} & set(texts(draw_roles(build_ansatz(circuit))))
+    circuit.ecr(2, 0)
+    assert {"0", "1"} <= set(texts(draw_roles(build_ansatz(circuit))))
 
 
 def test_the_errors_of_a_device_stand_below_its_gates():
@@ -119,6 +141,7 @@ def test_a_drawing_leaves_no_trace(name, drawing, tmp_path, monkeypatch):
     """Law: state, random generators, hooks and the number of forward passes are as they were."""
     ansatz = built(name)
     layer = QuantumLayer(ansatz, seed=3)
+    layer(torch.ones(1, ansatz.num_inputs)).sum().backward()
     calls = []
     layer.register_forward_hook(lambda *_: calls.append(1))
     layer.register_full_backward_hook(lambda *_: calls.append(1))
@@ -126,18 +149,15 @@ def test_a_drawing_leaves_no_trace(name, drawing, tmp_path, monkeypatch):
     for method in ("expectations", "vjp"):
         monkeypatch.setattr(executor, method, lambda *_, **__: calls.append(1))
 
-    def state():
-        stream = __import__("io").BytesIO()
+    def circuit():
+        stream = io.BytesIO()
         qpy.dump(ansatz.circuit, stream)
-        hooks = (list(layer._forward_hooks), list(layer._backward_hooks), list(layer._forward_pre_hooks))
-        numbers = np.random.get_state()[1].tolist()  # noqa: NPY002
-        generators = (random.getstate(), numbers, torch.random.get_rng_state().tolist())
-        weights = layer.weight.detach().numpy().tobytes()
-        return stream.getvalue(), ansatz_fingerprint(ansatz), hooks, generators, weights, layer.training
+        return stream.getvalue(), ansatz_fingerprint(ansatz)
 
-    before = state()
-    DRAWINGS[drawing](layer.ansatz, tmp_path)
-    assert state() == before
+    before = circuit()
+    with no_trace(layer):
+        DRAWINGS[drawing](layer.ansatz, tmp_path)
+    assert circuit() == before
     assert not calls
 
 
