@@ -19,6 +19,7 @@ from qiskit.circuit import (
 )
 from qiskit.circuit.library import (
     C3XGate,
+    CU3Gate,
     DiagonalGate,
     ECRGate,
     HGate,
@@ -202,6 +203,12 @@ def _evolution() -> Made:
     return made
 
 
+def _angles_that_cancel() -> Made:
+    circuit, inputs, weights = _base()
+    circuit.append(CU3Gate(*weights * 3), [0, 1])  # in its definition stands (w - w) / 2
+    return circuit, inputs, weights
+
+
 def _wide() -> Made:
     x, w, circuit = ParameterVector("x", 14), ParameterVector("w", 14), QuantumCircuit(14)
     for qubit in range(14):
@@ -254,6 +261,7 @@ STRANGERS: dict[str, Callable[[], Made]] = {
     ),
     "rare gates": lambda: _with_gates(RCCXGate(), C3XGate(), XXPlusYYGate(0.1, 0.2), ECRGate(), qubits=4),
     "evolution": _evolution,
+    "angles that cancel": _angles_that_cancel,
     "square": lambda: _with_angle(lambda x, w: x**2 + 1),
     "cube": lambda: _with_angle(lambda x, w: (x + w) ** 3 / 2),
     "inverse": lambda: _with_angle(lambda x, w: 1 / (2 + x * x)),

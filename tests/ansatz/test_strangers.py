@@ -15,6 +15,7 @@ from qhq.ansatz.export import export
 from qhq.ansatz.roles import draw_roles, draw_roles_to
 from qhq.ansatz.stored import ansatz_fingerprint, as_stored, load_built, save_ansatz
 from qhq.backends.local.statevector import StatevectorExecutor
+from qhq.backends.registry import as_run
 from qhq.errors import ConfigError
 from tests.ansatz.strangers import BEYOND_OPENQASM, STRANGERS, stranger
 
@@ -144,3 +145,10 @@ def test_what_cannot_be_run_can_be_drawn(tmp_path):
 def test_an_annotated_gate_shows_what_it_takes():
     figure = draw_roles(stranger("annotated"))
     assert {"RY†^2", "0.3"} <= {text.get_text() for text in figure.axes[0].texts}
+
+
+@pytest.mark.parametrize("name", ["angles that cancel", "annotated", "registers with marks"])
+def test_a_device_takes_it_with_the_same_values(name):
+    ansatz = stranger(name)
+    written, _ = as_run(ansatz, "fake_nairobi")
+    np.testing.assert_allclose(values(written), values(ansatz), atol=1e-9)

@@ -47,10 +47,13 @@ def class_of(operation: Any) -> type:
 
 
 def plain_value(value: Any) -> Any:
-    """Numbers as float, expressions with free parameters as they are."""
-    if isinstance(value, ParameterExpression):
-        return value if value.parameters else float(value)
-    return float(value)
+    """Numbers as float, expressions of parameters as they are."""
+    try:
+        # Also of an expression whose parameters cancel, such as (w - w) / 2, which Qiskit's transpiler can
+        # take neither for a number nor for an expression.
+        return float(value)
+    except TypeError:
+        return value
 
 
 def definition_of(operation: Any) -> QuantumCircuit | None:
