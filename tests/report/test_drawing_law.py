@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -17,6 +18,7 @@ from matplotlib.figure import Figure
 import qhq.report
 from qhq.ansatz.assemble import build
 from qhq.ansatz.spec import AnsatzSpec
+from qhq.backends.devices.placement import Placement
 from qhq.backends.registry import place_on
 from qhq.data.panel import describe_panel
 from qhq.quantum.layer import QuantumLayer
@@ -33,7 +35,7 @@ from qhq.report import (
 from qhq.report.model_diagram import draw_diagram
 from qhq.report.model_steps import ModelDiagram, ModelStep
 from qhq.runs.answers import BackendResult, EvaluationRecord, Landscape, PredictionRecord
-from qhq.runs.record import Angles, WalkRecord
+from qhq.runs.record import AngleCounts, WalkRecord
 from qhq.runs.studies import NoiseRecord, StageRecord
 from tests.ansatz.circuits import built
 from tests.data.test_panel import options, stocks
@@ -114,17 +116,22 @@ def landscape() -> Figure:
 def circles() -> Figure:
     ansatz = built("rot")
     found = training_figures.rotations_of(ansatz, np.linspace(-3, 3, ansatz.num_weights).tolist())
-    return training_figures.draw_circles(Angles(windows=4, counts=[[1, 3, 0, 0]] * 3), found)
+    return training_figures.draw_circles(AngleCounts(windows=4, counts=[[1, 3, 0, 0]] * 3), found)
 
 
 def stock() -> Figure:
     panel = stocks()
-    return data_figures.draw_stock(panel, data_figures.Frame(describe_panel(panel)[0], SPANS), "close")
+    return data_figures.draw_stock(panel, data_figures.Surroundings(describe_panel(panel)[0], SPANS), "close")
 
 
 def underlying() -> Figure:
     panel = options()
-    return data_figures.draw_underlying(panel, data_figures.Frame(describe_panel(panel)[0], {}))
+    return data_figures.draw_underlying(panel, data_figures.Surroundings(describe_panel(panel)[0], {}))
+
+
+@cache
+def placement() -> Placement:
+    return place_on(build(AnsatzSpec(qubits=2)), "fake_nairobi")
 
 
 LAW: dict[str, Callable[[], object]] = {
@@ -132,9 +139,7 @@ LAW: dict[str, Callable[[], object]] = {
     "draw_stock": stock,
     "draw_underlying": underlying,
     "draw_smile": lambda: data_figures.draw_smile(options(), "AAPL", np.datetime64("2026-11-20")),
-    "draw_placement": lambda: device_figures.draw_placement(
-        place_on(build(AnsatzSpec(qubits=3)), "fake_nairobi")
-    ),
+    "draw_placement": lambda: device_figures.draw_placement(placement()),
     "draw_forecasts": lambda: figures.draw_forecasts(forecasts()),
     "draw_series": lambda: forecast_figures.draw_series(forecasts()),
     "draw_errors": lambda: forecast_figures.draw_errors(forecasts()),
@@ -175,6 +180,7 @@ def test_the_law_knows_every_figure():
 @pytest.mark.parametrize("name", LAW)
 def test_a_figure_leaves_no_trace(name, tmp_path):
     """Law: generators, settings of matplotlib and torch, open figures, warnings, and a layer beside it."""
+    placement()  # which imports what adds filters of warnings
     layer = QuantumLayer("reference", qubits=2, depth=1)
     for path in (tmp_path / "other.txt", tmp_path / "pictures" / "one.svg"):
         path.parent.mkdir(exist_ok=True)
