@@ -12,7 +12,9 @@ from qhq.cli.interrupts import INTERRUPTS
 def main() -> None:
     """Run the command line."""
     INTERRUPTS.take_over()
-    # Else the interpreter would look through all that the libraries left, for 2 s, before the prompt is back.
+    # Both happen last, as they are registered first. Without the second the interpreter would look through
+    # all that the libraries left, for 2 s, before the prompt is back.
+    atexit.register(INTERRUPTS.over)
     atexit.register(gc.freeze)
     status: object = 0
     try:

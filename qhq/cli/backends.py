@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from qhq.cli.command import Debug, Json, command, plain_table
+from qhq.cli.command import Debug, Json, Verbatim, command, plain_table
 from qhq.cli.completion import complete_backend
 from qhq.cli.jobs import hardware
 
@@ -44,7 +44,7 @@ def show_backend(
         from qhq.documents import dump_document
 
         spec = find_backend(name)
-        output.result({"name": name, **spec.model_dump(mode="json")}, dump_document(spec).rstrip())
+        output.result({"name": name, **spec.model_dump(mode="json")}, Verbatim(dump_document(spec).rstrip()))
 
 
 @app.command("snapshot")

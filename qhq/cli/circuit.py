@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qhq.cli.command import Debug, Json, command, plain_table
+from qhq.cli.command import Debug, Json, Verbatim, command, plain_table
 from qhq.cli.completion import complete_ansatz, complete_backend
 from qhq.errors import ConfigError
 from qhq.limits import MOST_COUNT, MOST_SEED
@@ -99,8 +99,8 @@ def draw(
 
         ansatz = _build(name, qubits, depth, isa)
         if out is None:
-            text = draw_text(ansatz)
-            output.result({"name": name, "text": text}, text)
+            text = draw_text(ansatz, columns=output.columns)
+            output.result({"name": name, "text": text}, Verbatim(text))
         elif style not in ("roles", "qiskit", "latex"):
             raise ConfigError(
                 "--style must be roles, qiskit or latex", got=f"'{style}'", fix="Write one of these"
@@ -249,7 +249,7 @@ def export(
                     write_atomically(out, text)
                 output.result({"name": name, "format": form, "path": str(out)}, f"Wrote {out}")
             else:
-                output.result({"name": name, "format": form, "text": text}, text.rstrip())
+                output.result({"name": name, "format": form, "text": text}, Verbatim(text.rstrip()))
             return
         ansatz, numbers = _build(name, qubits, depth, isa), _numbers(values)
         if out is not None:
@@ -261,7 +261,7 @@ def export(
             )
         else:
             text = export_ansatz(ansatz, form, numbers).decode()
-            output.result({"name": name, "format": form, "text": text}, text.rstrip())
+            output.result({"name": name, "format": form, "text": text}, Verbatim(text.rstrip()))
 
 
 @app.command()

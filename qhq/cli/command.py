@@ -27,7 +27,7 @@ from qhq.cli.completion import complete_override, complete_run
 from qhq.cli.interrupts import INTERRUPTS
 from qhq.errors import ConfigError, Interrupted, QHQError, visible
 from qhq.paths import PACKAGE
-from qhq.progress import Heartbeat, current, say
+from qhq.progress import Heartbeat, broken, current, say
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -72,6 +72,12 @@ Cluster = Annotated[
 _LONGEST_WORD = 40
 
 
+class Verbatim(str):
+    """A text whose lines stay as they are, on a narrow terminal too: a program, a document, a drawing."""
+
+    __slots__ = ()
+
+
 @dataclass
 class Output:
     """Where a command's result goes: a person's terminal, or one JSON object; ``given`` once it is there."""
@@ -96,22 +102,29 @@ class Output:
         if current[0] is not None:
             current[0].stop()
         from rich.console import Console
-        from rich.text import Text
 
         from qhq.data.caveat import Caveat
 
         if caveat := Caveat.of(content):
             typer.echo(caveat.sentence)
-        # A pipe or a log has no width of its own: there a table may be wide, unless COLUMNS says otherwise.
-        known = sys.stdout.isatty() or "COLUMNS" in os.environ
-        console = Console(highlight=False, width=None if known else 160)
+        width = self.columns
+        console = Console(highlight=False, width=width or 160)
         for part in people:
             if not isinstance(part, str):
                 _print_table(console, part)
-            elif known:
-                console.print(Text(_shown(part)))  # breaks a line between words; a pipe gets it whole
+            elif width is None or isinstance(part, Verbatim):
+                typer.echo(_shown(part))
             else:
-                typer.echo(visible(part))
+                typer.echo(broken(_shown(part), width))
+
+    @property
+    def columns(self) -> int | None:
+        """How wide the result may be; None in a pipe or a log, unless COLUMNS says otherwise."""
+        if self.as_json or not (sys.stdout.isatty() or "COLUMNS" in os.environ):
+            return None
+        from rich.console import Console
+
+        return Console().width
 
     def tell(self, part: str | Table) -> None:
         """Show a person something before the result, on standard error."""
@@ -215,9 +228,10 @@ def end_with(error: BaseException, *, as_json: bool) -> int:
 
 
 def _say_stopped(error: BaseException) -> str:
-    """One line, without the rule: nobody has to be told that a command should not be interrupted."""
+    """Without the rule: nobody has to be told that a command should not be interrupted."""
     what = "Interrupted" if INTERRUPTS.number == signal.SIGINT else f"Stopped by {INTERRUPTS.said}"
-    return f"{what}. {error}" if isinstance(error, Interrupted) else f"{what}."
+    # On a line of its own the command can be copied, however long it is.
+    return f"{what}. Continue with:\n  {error.command}" if isinstance(error, Interrupted) else f"{what}."
 
 
 def _shortened(text: str, most: int = 2000) -> str:

@@ -45,6 +45,7 @@ class Interrupts:
         self._held_since: float | None = None
         self._raised_at: float | None = None
         self._again = False
+        self._numbers: list[int] = []
         self._timer: threading.Timer | None = None
         self._status: int | None = None
 
@@ -54,6 +55,7 @@ class Interrupts:
             number = getattr(signal, name, None)  # Windows has no SIGHUP
             if number is not None and signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, self._came)
+                self._numbers.append(number)
         self._report = sys.unraisablehook
         sys.unraisablehook = self._unraisable
 
@@ -62,6 +64,11 @@ class Interrupts:
         self._status = status
         if self._timer is not None:
             self._timer.cancel()  # it would find the signals as the interpreter leaves them, which is deadly
+
+    def over(self) -> None:
+        """Ignore the signals from here on: the interpreter would die of one, and the status be lost."""
+        for number in self._numbers:
+            signal.signal(number, signal.SIG_IGN)
 
     @property
     def status(self) -> int:

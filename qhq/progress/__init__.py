@@ -10,8 +10,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import sys
-import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -35,6 +35,9 @@ _Step: TypeAlias = Callable[[int, int, str], None]
 
 Progress: TypeAlias = bool | _Step | None
 """Where progress goes: nowhere; True for the bars of the terminal; or a callable."""
+
+# With a command in quotes, and what stands right beside it.
+_WORD = re.compile(r"(?:'qhq [^']*'|\S)+")
 
 PATIENCE_SECONDS = 4.0
 """Silence that needs no explanation."""
@@ -110,7 +113,7 @@ def say(text: str) -> None:
     with contextlib.suppress(OSError, ValueError):  # nobody listens any more
         text = visible(text)
         if sys.stderr.isatty():
-            text = _broken(text, _terminal_width())
+            text = broken(text, _terminal_width())
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
 
@@ -122,11 +125,32 @@ def _terminal_width() -> int:
     return 80
 
 
-def _broken(text: str, width: int) -> str:
-    """Lines of so many letters at most, but for words that are longer: half a path helps nobody."""
-    lines = (line if len(line) <= width else textwrap.fill(
-        line, width, break_long_words=False, break_on_hyphens=False, replace_whitespace=False
-    ) for line in text.splitlines())  # fmt: skip
+def broken(text: str, width: int) -> str:
+    """Lines of so many columns at most, broken between words.
+
+    What is meant to be copied stays whole: a word, such as a path, a command in quotes, and an indented line.
+    A terminal shows what is too long for it on two lines, and still knows that it is one.
+
+    >>> print(broken("Free some space, then call 'qhq train --resume tiny-s1' again.", 30))
+    Free some space, then call
+    'qhq train --resume tiny-s1'
+    again.
+    """
+    from rich.cells import cell_len  # Chinese letters take two columns each
+
+    lines = []
+    for line in text.split("\n"):
+        if line.startswith("  ") or cell_len(line) <= width:
+            lines.append(line)
+            continue
+        row = ""
+        for word in _WORD.findall(line):
+            if row and cell_len(f"{row} {word}") > width:
+                lines.append(row)
+                row = word
+            else:
+                row = f"{row} {word}" if row else word
+        lines.append(row)
     return "\n".join(lines)
 
 

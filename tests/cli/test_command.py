@@ -71,7 +71,9 @@ class Terminal(StringIO):
 
 @pytest.mark.parametrize("width", [20, 60, 80])
 def test_what_is_said_by_the_way_breaks_between_words_on_a_terminal_alone(monkeypatch, width):
-    text = f"Error: {'a word or two, ' * 12}\n/a/path/{'longer/' * 20}file: 'an=argument' --option."
+    text = (
+        f"Error: {'a word or two, ' * 12}\n/a/{'longer/' * 20}file: and 'qhq train --resume a-run' --option."
+    )
     monkeypatch.setenv("COLUMNS", str(width))
     for stream in (Terminal(), StringIO()):
         monkeypatch.setattr(sys, "stderr", stream)
@@ -79,7 +81,9 @@ def test_what_is_said_by_the_way_breaks_between_words_on_a_terminal_alone(monkey
         said = stream.getvalue()
         assert said.split() == text.split()
         if stream.isatty():
-            assert all(len(line) <= width or " " not in line for line in said.splitlines())
+            assert "'qhq train --resume a-run'" in said
+            whole = said.replace("'qhq train --resume a-run'", "'qhq'")
+            assert all(len(line) <= width or " " not in line for line in whole.splitlines())
         else:
             assert said == text + "\n"
 
@@ -99,3 +103,23 @@ def test_no_encoding_takes_a_table_or_a_drawing_out_of_line(monkeypatch, encodin
     assert "\\u2" not in " ".join(shown)
     if encoding != "utf-8":  # where Chinese letters take two columns each
         assert len({len(line) for line in shown[height:]}) == 1
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_a_drawing_goes_on_below_and_no_line_of_it_is_broken(monkeypatch, qhq, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    lines = qhq("circuit", "draw", "efficient_su2", "--qubits", "3", "--depth", "2").stdout.splitlines()
+    assert max(map(len, lines)) <= width
+    starts = [line[:3] for line in lines if line.startswith("q_")]
+    assert starts == ["q_0", "q_1", "q_2"]
+    assert sum(line.startswith("«q_") for line in lines) % 3 == 0
+    assert len(lines) % 7 == 0
+
+
+def test_a_program_is_printed_as_it_is(monkeypatch, qhq):
+    monkeypatch.setenv("COLUMNS", "20")
+    for words in (("circuit", "export", "reference", "--format", "qasm3"), ("backends", "show", "fake_fez")):
+        narrow = qhq(*words).stdout
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delenv("COLUMNS")
+            assert qhq(*words).stdout == narrow

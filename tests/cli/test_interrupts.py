@@ -58,7 +58,7 @@ def test_each_signal_is_an_interrupt_with_its_status(caught, capsys, name, statu
     said = capsys.readouterr().err
     assert said == ("Interrupted.\n" if name == "SIGINT" else f"Stopped by {caught.said}.\n")
     assert command.end_with(Interrupted("qhq train --resume r"), as_json=False) == status
-    assert capsys.readouterr().err.endswith(" Continue with: qhq train --resume r\n")
+    assert capsys.readouterr().err.endswith(" Continue with:\n  qhq train --resume r\n")
 
 
 @pytest.mark.parametrize("swallows", [False, True])
@@ -112,6 +112,9 @@ def test_what_is_over_keeps_its_status(caught):
     caught.command_ended(1)
     with pytest.raises(SystemExit, match="1"):
         send()
+    caught.over()
+    for name in NAMES:
+        send(name)
 
 
 def test_what_the_shell_ignores_stays_ignored(caught):
@@ -146,4 +149,4 @@ def test_a_study_names_the_command_that_goes_on(qhq, study, monkeypatch):
     monkeypatch.setattr("qhq.api.study.ablate", stop)
     result = qhq("ablate", "tiny.yaml")
     assert result.exit_code == 130
-    assert result.stderr == "Interrupted. Continue with: qhq ablate 'my study.yaml' --seeds 2\n"
+    assert result.stderr == "Interrupted. Continue with:\n  qhq ablate 'my study.yaml' --seeds 2\n"
