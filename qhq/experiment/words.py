@@ -89,6 +89,7 @@ def say_validation(validation: Validation) -> str:
     pair = f"{kind} {_pair(validation.model.mae, rival.mae)}"
     own, other = validation.relative["model"], validation.relative[_key(name)]
     mae, against = validation.model.mae, rival.mae
+    # Of opposite signs: by one figure the model is better, by the other it is worse.
     if None not in (own, other, mae, against) and (own - other) * (mae - against) < 0:  # type: ignore[operator]
         pair += ": the other way round, since pooled the dearest symbols weigh most"
     if own is None or other is None or other <= _SAME * own:

@@ -31,7 +31,7 @@ ROLLING_SHARE, LEAST_ROLLING = 10, 20
 
 
 def _one_step(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Rows one step ahead of the first target, in the order of dates (``date`` as `read_table` gives it)."""
+    """Rows one step ahead of the first target, in the order of dates (``date`` as of `read_run_table`)."""
     rows = first_target(predictions[predictions["horizon"] == 1])
     finite = np.isfinite(rows[["actual", "forecast", "naive"]].to_numpy(dtype=float)).all(axis=1)
     known: pd.DataFrame = rows[finite].sort_values("date", kind="stable")
@@ -42,7 +42,7 @@ def draw_series(predictions: pd.DataFrame, names: Sequence[str] | None = None) -
     """What came, the forecast with its interval, and the last value of each symbol over time.
 
     Args:
-        predictions: As `read_table` gives them.
+        predictions: As `read_run_table` gives them.
         names: The symbols; those of `series_shown` if left out.
     """
     rows = _one_step(predictions)

@@ -212,7 +212,7 @@ def lay_out_model(facts: ModelFacts) -> ModelDiagram:
     """The steps of a model, whatever its architecture is.
 
     Args:
-        facts: From `qhq.report.model_facts`.
+        facts: What is known of it.
     """
     spec = facts.config.model
     if isinstance(spec, FeaturesSpec):
