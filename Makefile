@@ -5,7 +5,7 @@
 # make docs       the documentation as pages: site/index.html, readable without a network
 # make notebooks  the notebooks in a kernel; stores their outputs (installs it)
 # make browser    the report in a headless Chromium (installs playwright and axe; the browser must be there)
-# make commands   every command of the documentation, also the three that the tests leave out (minutes)
+# make commands   every command of the documentation, also the two that the tests leave out (minutes)
 # make bench      the benchmarks, beside other libraries (installs them)
 # make ui         MLflow's page of the runs, on this machine alone (installs it, apart)
 

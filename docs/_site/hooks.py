@@ -23,6 +23,8 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parents[2]
 
 _LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)\s#]+)(#[^)\s]*)?(?=\))")
+# An element that HTML does not have: a browser shows nothing of `<O>`, unless it is escaped or code.
+_NO_ELEMENT = re.compile(r"<[A-Z][\w ]*>")
 _FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 _LANGUAGES = {".py": "python", ".yaml": "yaml", ".json": "json", ".toml": "toml"}
 # What a browser would fetch by itself when a page is opened; a link that the reader may follow is none of it.
@@ -74,6 +76,20 @@ def on_page_markdown(markdown: str, page: Any, files: Files, **_: Any) -> str:
         return f"{found[1].rstrip('/')}.md" if is_made else found[0]
 
     return _outside_fences(markdown, lambda text: _LINK.sub(lead, text))
+
+
+def on_page_content(html: str, page: Any, **_: Any) -> str:
+    """Check that nothing of a page is lost as an element that HTML does not have.
+
+    Raises:
+        PluginError: If something is.
+    """
+    if found := _NO_ELEMENT.search(html):
+        raise PluginError(
+            f"Text must not look like an element of HTML. Got {found[0]} on {page.file.src_uri}. Write it as"
+            " code, or as &lt;...&gt;."
+        )
+    return html
 
 
 def on_post_build(config: Any) -> None:

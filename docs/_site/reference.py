@@ -240,8 +240,7 @@ def _default(info: FieldInfo) -> str:
     if value is PydanticUndefined:
         return ""
     if isinstance(value, BaseModel):
-        kind = getattr(value, "kind", None)
-        return f"`{kind}`" if kind else "its defaults"
+        return f"`{value.kind}`" if "kind" in type(value).model_fields else "its defaults"
     if isinstance(value, tuple) and any(isinstance(each, BaseModel) for each in value):
         return "one, with its defaults" if len(value) == 1 else f"{len(value)}, with their defaults"
     if isinstance(value, tuple):

@@ -75,7 +75,7 @@ class Evaluation:
 
     @property
     def expectation_error(self) -> pd.Series[float]:
-        """Mean |<O> - exact| over windows and observables by backend; NaN without a circuit."""
+        """Mean ``|<O> - exact|`` over windows and observables by backend; NaN without a circuit."""
         frame = self.to_frame()
         return frame["expectation_error"]
 

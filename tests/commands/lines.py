@@ -58,15 +58,25 @@ def parse(words: list[str]) -> tuple[str, dict[str, Any]]:
     return " ".join(path), command.make_context(path[-1], rest).params
 
 
+_NUMBERS = re.compile(r"^(name|seed|training\.epochs)=")
+"""Keys of a config whose value is another number or name alone."""
+
+
 def effect(line: str) -> str:
-    """What a line does: the same for lines that differ in what they say of it, or in the names of files."""
+    """What a line does: the same for lines that differ in what they say of it, in a name or in how many."""
     name, given = parse(words_of(line))
-    given.pop("json", None)  # tests of each command have it
+    for option in ("json", "samples", "seed", "seeds", "level"):  # tests of each command have them
+        given.pop(option, None)
+    given["overrides"] = [each for each in given.get("overrides") or () if not _NUMBERS.match(each)]
+    if name == "train" and not given["resume"] and not given["from_run"]:
+        given |= {"config": given["config"] or "experiments/quickstart", "backend": given["backend"] or "aer"}
+    given["shots"] = bool(given.get("shots"))
     for option in ("output", "out", "csv"):
         if isinstance(given.get(option), Path):
             given[option] = given[option].suffix
-    if given.get("run") in (None, "latest"):
-        given["run"] = "RUN"  # the latest, which is the only one there
+    for runs, latest in (("run", (None, "latest")), ("runs", (None, [], ["latest"]))):
+        if given.get(runs) in latest:
+            given[runs] = "RUN" if runs == "run" else ["RUN"]  # the latest finished one
     return f"{name} {sorted((key, str(value)) for key, value in given.items())}"
 
 

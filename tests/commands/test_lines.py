@@ -22,6 +22,7 @@ from qhq.cli.app import app
 from qhq.studies.runner.local import LocalWorkers
 from tests.commands.folder import NEWEST, SWEEP, make_folder, write_files, write_london
 from tests.commands.lines import distinct, words_of
+from tests.conftest import ONE_PIXEL
 from tests.loopback.fixtures import loopback, no_backoff
 from tests.yahoo_loopback.fixtures import yahoo_loopback
 from tests.yahoo_loopback.listing import make_listing
@@ -75,11 +76,12 @@ def studies(world: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
 
 
 def here_and_unpainted(patch: pytest.MonkeyPatch) -> None:
-    """Studies work in this process, and training draws no figures."""
+    """Studies work in this process, training draws no figures, and a report is not painted."""
     # Other processes would import torch and Qiskit once more, for seconds; tests of studies have them.
     patch.setattr("qhq.studies.runner.local.LocalWorkers", lambda _, note: LocalWorkers(1, note))
     # Figures have tests of their own, and take longer than the training that they show.
     patch.setattr("qhq.report.figures.draw_run_figures", lambda *_: [])
+    patch.setattr("qhq.report.page._saved", lambda *_: ONE_PIXEL)
 
 
 def call(*words: str) -> Result:
@@ -97,7 +99,7 @@ class Reader:
     def prepare(self) -> None:
         """Lay out what the line takes for granted, and say its words as this reader has to."""
         write_files(self.folder, self.line)
-        self.words = [self.said(at, word) for at, word in enumerate(self.words)]
+        self.words = [self.said(at, word) for at, word in enumerate(self.words)] + FEW.get(self.words[0], [])
         if re.search("ibm_|^qhq jobs", self.line):
             self.give("loopback")
         if re.search("data (fetch|record)|yahoo", self.line):
@@ -159,8 +161,14 @@ def interrupted(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-DEAR = ("--control", "training.epochs=20", "--against fake_torino")
-"""What stands in lines that take 8 to 60 s each: `make commands` runs them as well, and tests of studies have
+FEW = {
+    "ablate": ["--seeds", "1"],
+    "sweep": ["--set", "seeds=1"],
+    "noise": ["--samples", "16", "--seeds", "2"],
+}
+"""What a study of many trainings or windows is told besides; the last word of an option counts."""
+DEAR = ("--against fake_torino", "--control")
+"""What stands in lines that take 25 and 7 s: `make commands` runs them as well, and tests of studies have
 smaller ones of each kind."""
 RUN = [
     line
