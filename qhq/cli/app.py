@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -109,6 +110,17 @@ app.add_typer(circuit.app, name="circuit")
 app.add_typer(backends.app, name="backends")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(data.app, name="data")
+
+
+def _fill_lines(group: typer.Typer) -> None:
+    """Let the help of commands fill the lines: Typer keeps the ends that they have in the source."""
+    for each in group.registered_commands:
+        text = inspect.cleandoc(getattr(each.callback, "__doc__", None) or "")
+        each.help = "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
+
+
+for _group in (app, circuit.app, backends.app, jobs.app, data.app):
+    _fill_lines(_group)
 
 
 @app.callback(invoke_without_command=True)

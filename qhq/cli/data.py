@@ -54,7 +54,7 @@ def fetch(
 
     Example: qhq data fetch AAPL MSFT GOOGL --start 2015-01-01 --end 2024-12-31
     """
-    with command(as_json=json, debug=debug) as output:
+    with command(as_json=json, debug=debug, continues=True) as output:
         from qhq.data.yahoo.load import fetch_prices
         from qhq.progress.steps import StudyProgress
 

@@ -39,7 +39,7 @@ Progress: TypeAlias = bool | _Step | None
 # With a command in quotes, and what stands right beside it.
 _WORD = re.compile(r"(?:'qhq [^']*'|\S)+")
 
-PATIENCE_SECONDS = 4.0
+PATIENCE_SECONDS = 2.0
 """Silence that needs no explanation."""
 # Time between two lines at most.
 _LONGEST_SECONDS = 60.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from io import BytesIO, StringIO, TextIOWrapper
 
@@ -123,3 +124,12 @@ def test_a_program_is_printed_as_it_is(monkeypatch, qhq):
         with pytest.MonkeyPatch.context() as patch:
             patch.delenv("COLUMNS")
             assert qhq(*words).stdout == narrow
+
+
+@pytest.mark.parametrize("words", [["train"], ["eval"], ["circuit", "draw"], ["data", "check"]])
+def test_help_fills_its_lines(monkeypatch, qhq, words):
+    monkeypatch.setenv("COLUMNS", "80")
+    above = qhq(*words, "--help").stdout.partition("╭")[0].splitlines()
+    for line, after in itertools.pairwise(map(str.strip, above)):
+        # The first word of the next line would not have fitted.
+        assert not line or not after or len(f"{line} {after.split()[0]}") > 78
