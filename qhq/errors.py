@@ -140,6 +140,15 @@ def visible(text: str, *, cell: bool = False) -> str:
     return (_IN_CELL if cell else _IN_TEXT).sub(_escaped, text)
 
 
+def is_printable(text: str) -> bool:
+    r"""Whether a terminal obeys nothing in a text, and can show all of it.
+
+    >>> [is_printable(text) for text in ("caf\u00e9", "\x1b[31mred", "a\u202eevil", "\udc80")]
+    [True, False, False, False]
+    """
+    return text.isprintable() and text.encode("utf-8", "ignore").decode("utf-8") == text
+
+
 def _escaped(match: re.Match[str]) -> str:
     return (
         match[0].encode("ascii", "backslashreplace").decode() if match[0] > "\x7f" else repr(match[0])[1:-1]

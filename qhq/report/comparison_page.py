@@ -25,6 +25,9 @@ _MOST_CURVES = 20
 # Runs whose configs have a column each.
 _MOST_SIDE_BY_SIDE = 4
 
+# Words between commas of a heading or of a value of a config.
+_MOST_WORDS = 24
+
 _DASHES = ("solid", "dashed", "dotted", "dashdot")
 
 
@@ -74,7 +77,7 @@ def _say(table: RunTable) -> str:
 
 
 def _group(table: RunTable, group: int, records: dict[str, Material]) -> Iterable[Part]:
-    yield Paragraph(f"Each was asked for the same: {table.headings[group]}.")
+    yield Paragraph(f"Each was asked for the same: {_shortened(table.headings[group])}.")
     rows: list[Sequence[Value | TableCell]] = []
     skills: dict[str, float] = {}
     for place in table.places(group):
@@ -125,7 +128,7 @@ def _designs(table: RunTable) -> Iterable[Part]:
         return
     names = [str(summary["run"]) for summary in table.summaries]
     said = {
-        key: ["–" if design.get(key) is None else str(design[key]) for design in table.designs]
+        key: ["–" if design.get(key) is None else _shortened(str(design[key])) for design in table.designs]
         for key in table.differs
     }
     caption = "Config keys that are not the same in all runs"
@@ -144,6 +147,15 @@ def _designs(table: RunTable) -> Iterable[Part]:
             which = "all others" if value == most and len(having) > 1 else ", ".join(having)
             rows.append([key, TableCell(value), len(having), which])
     yield Table(caption, ("key", "value", "runs", "which"), rows)
+
+
+def _shortened(text: str) -> str:
+    """A text with a list of hundreds of symbols, which would be a page of its own, without most of them."""
+    words = text.split(", ")
+    half = _MOST_WORDS // 2
+    if len(words) <= _MOST_WORDS:
+        return text
+    return ", ".join([*words[:half], f"... ({len(words) - 2 * half:,} more) ...", *words[-half:]])
 
 
 def _backends(materials: Sequence[Material]) -> Iterable[Part]:

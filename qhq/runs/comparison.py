@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
-from qhq.errors import ConfigError, nearest
+from qhq.errors import ConfigError, is_printable, nearest
 from qhq.files import Json
 from qhq.runs.measures import Errors, MetricsRecord
 from qhq.runs.record import RunRecord
@@ -162,7 +162,7 @@ def _is_plain(value: object, wanted: type | tuple[type, ...]) -> bool:
     if not isinstance(value, wanted) or (isinstance(value, bool) and wanted == (int, float)):
         return False
     if isinstance(value, str):
-        return value.isprintable() and value.encode("utf-8", "ignore").decode("utf-8") == value
+        return is_printable(value)
     # Also false of NaN, which cannot be put in an order.
     return not isinstance(value, int | float) or abs(value) < MOST
 

@@ -15,7 +15,7 @@ from typing import Annotated, Self, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from qhq.documents import validate
-from qhq.errors import ConfigError
+from qhq.errors import ConfigError, is_printable
 from qhq.files import MOST_DOCUMENT_BYTES, Json, read_json
 
 SCHEMA_VERSION = 1
@@ -34,7 +34,7 @@ LAST_VALUE = "last_value"
 
 def _printable(text: str) -> str:
     # A terminal would obey what no name has: escape sequences, and halves of characters that it cannot print.
-    if not text.isprintable() or text.encode("utf-8", "ignore").decode("utf-8") != text:
+    if not is_printable(text):
         raise ValueError("must be printable text")
     return text
 

@@ -8,7 +8,7 @@ until then has seen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from typing import Any, Generic, Self, TypeVar
@@ -19,9 +19,9 @@ import pandas as pd
 
 from qhq.data.columns import unit_of
 from qhq.data.marks import explain_cell
-from qhq.data.panel import DateArray, FloatArray, Mask
+from qhq.data.panel import DateArray, FloatArray, IntArray, Mask
 from qhq.data.quarantine import Quarantine, Reason, RowDoubt, RowPolicy, percent_of
-from qhq.errors import DataError, apart
+from qhq.errors import DataError, apart, is_printable
 
 
 def close_stands_in(table: pd.DataFrame) -> bool:
@@ -175,6 +175,24 @@ def find_rows(
     rows = np.flatnonzero(broken)
     if len(rows):
         yield RowFinding(must, rows, got(int(rows[0])), fix, misread=misread, columns=columns)
+
+
+def check_letters(draft: Draft, names: Sequence[str], codes: IntArray, noun: str) -> Iterator[RowFinding]:
+    """Every name can be seen: no record of a run holds one that turns a line round or that a terminal obeys.
+
+    Args:
+        draft: Its rows.
+        names: Of its series, or of their groups.
+        codes: Which of them a row has, shape (R,).
+        noun: What they are names of.
+    """
+    hidden = np.array([not is_printable(name) for name in names], dtype=np.bool_)
+    yield from find_rows(
+        hidden[codes],
+        f"Every {noun} must be text that can be printed",
+        lambda row: f"{names[codes[row]]!r} in {draft.place(row)}",  # repr escapes just these
+        "Rename it in the file: it holds characters that nobody sees, such as a mark of direction",
+    )
 
 
 def check_dates(draft: Draft) -> Iterator[RowFinding]:

@@ -20,6 +20,7 @@ from qhq.data.checks.draft import (
     check_dates,
     check_duplicates,
     check_future,
+    check_letters,
     check_order,
     find_rows,
 )
@@ -212,6 +213,7 @@ def _check_names(draft: OptionDraft) -> Iterator[RowFinding]:
             f"Every row must have its {name}",
             lambda row: f"none in {draft.place(row)}",
         )
+        yield from check_letters(draft, names, code, name)
 
 
 def _check_text(draft: OptionDraft) -> Iterator[RowFinding]:

@@ -24,6 +24,7 @@ from qhq.data.checks.draft import (
     check_dates,
     check_duplicates,
     check_future,
+    check_letters,
     check_order,
     find_doubts,
     find_rows,
@@ -139,14 +140,15 @@ def draft_stocks(
 
 
 def _check_names(draft: Draft) -> Iterator[RowFinding]:
-    """Every row names its symbol."""
+    """Every row names its symbol, in letters that can be seen."""
     nameless = np.array([not name for name in draft.symbols], dtype=np.bool_)[draft.code]
-    return find_rows(
+    yield from find_rows(
         nameless,
         "Every row must name its symbol",
         lambda row: f"nothing in column '{draft.header('symbol')}' of {draft.place(row)}",
         "Download the file again: it was probably cut off. data.format.symbol names that of a file of one",
     )
+    yield from check_letters(draft, draft.symbols, draft.code, "symbol")
 
 
 def _tell_cells(draft: Draft, broken: Mask, *, misread: bool) -> Iterator[RowFinding]:

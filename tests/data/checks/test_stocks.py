@@ -19,6 +19,20 @@ def test_rows_are_sorted_by_the_symbols_asked_for_and_by_date():
     assert_array_equal(panel.counts, [200, 200])
 
 
+@pytest.mark.parametrize("mark", ["\u202e", "\u2066", "\x1b[31m", "\x00", "\u200b"])
+def test_a_symbol_with_letters_that_nobody_sees_is_refused_before_anything_is_trained(mark):
+    frame = make_frame().replace({"symbol": {"AAA": f"a{mark}evil"}})
+    with pytest.raises(DataError, match="Every symbol must be text that can be printed") as caught:
+        check_panel(frame, "test")
+    assert mark not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["<script>", "A&B", "\u0634\u0631", "\U0001f680", "X" * 200, "A B"])
+def test_any_other_name_is_a_symbol(name):
+    frame = make_frame().replace({"symbol": {"AAA": name}})
+    assert name in check_panel(frame, "test").symbols
+
+
 @pytest.mark.parametrize(
     "header",
     [
