@@ -525,6 +525,17 @@ def say_sampling_error(error: float | None, whole: str = "test split") -> list[s
     )
 
 
+def say_strongest(baselines: Mapping[str, Errors]) -> list[str]:
+    """Which of several baselines errs least, by their names in a record; nothing of the last value alone."""
+    from qhq.evaluation.baselines.catalogue import label_of
+
+    skills = {name: each.skill for name, each in baselines.items() if each.skill is not None}
+    if len(skills) < 2:
+        return []
+    best = max(skills, key=skills.__getitem__)
+    return [f"The strongest baseline here is {label_of(best)}, with a skill of {skill_cell(skills[best])} %."]
+
+
 def metrics_table(title: str, rows: Sequence[tuple[str, Errors]]) -> Table:
     """Lay out metrics, one row a forecast, the last-value forecast among them; ``-`` is not defined."""
     keys = ("mae", "rmse", "mape", "mase")

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qhq.cli.command import Debug, Json, Run, command, metrics_table, plain_table, say_sampling_error
+from qhq.cli.command import (
+    Debug,
+    Json,
+    Run,
+    command,
+    metrics_table,
+    plain_table,
+    say_sampling_error,
+    say_strongest,
+)
 from qhq.cli.completion import complete_backend
 from qhq.cli.jobs import ask_to_send, cost_table, hardware
 from qhq.limits import MOST_COUNT, MOST_SEED, MOST_SHOTS
@@ -224,6 +233,7 @@ def _notes(record: EvaluationRecord) -> list[str]:
     notes = list(dict.fromkeys(notes))  # each method on a backend has the backend's
     if record.results[0].depth is None:
         notes = ["This run has no quantum layer: every backend gives the same forecast."]
+    notes += say_strongest({"naive": record.results[0].naive, **record.results[0].baselines})
     notes += say_pooled({each.label: each.metrics for each in record.results}, record.results[0].naive)
     notes += [f"{record.mape_reason}."] if record.mape_reason else []
     whole = "test split" if record.other_data is None else "other data"

@@ -21,6 +21,7 @@ from qhq.cli.command import (
     figure,
     metrics_table,
     plain_table,
+    say_strongest,
     skill_cell,
 )
 from qhq.cli.completion import complete_backend, complete_config, complete_run
@@ -333,6 +334,7 @@ def result_tables(record: RunRecord | WalkRecord) -> list[str | Table]:
     for forecasts, title in ((metrics.seen, "Trained on"), (metrics.held_out, "Held out")):
         if forecasts:
             tables.append(table(title, forecasts))
+    tables += say_strongest({name: each for name, each in whole.items() if name != "test"})
     tables += say_pooled({"the model": whole["test"]}, whole["naive"])
     if metrics.mape_reason:
         tables.append(f"{metrics.mape_reason}.")

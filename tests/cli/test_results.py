@@ -103,6 +103,14 @@ def test_the_table_of_a_run_of_an_earlier_version_tells_the_skill_of_its_verdict
     np.testing.assert_allclose(skills[:2], [-11.67, 0], atol=5e-3)
 
 
+def test_the_strongest_of_several_baselines_is_named_beside_the_table():
+    metrics = measured((1, 1, 1), (0.9, 0.9, 0.9))  # HAR errs 0.9 of the last value's error
+    said = "The strongest baseline here is HAR, with a skill of +10.00 %."
+    assert said in result_tables(run(metrics))
+    alone = result_tables(run(metrics | {"baselines": {}}))
+    assert not any("strongest" in str(part) for part in alone)
+
+
 def test_a_run_without_symbols_says_what_its_metrics_say():
     metrics = measured((1, 1, 1), (0.9, 0.9, 0.9)) | {"symbols": {}}
     assert verdict(run(metrics)) == (
