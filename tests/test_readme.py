@@ -15,6 +15,9 @@ from qhq.ansatz import build, load_ansatz
 from qhq.quantum import AdjointNetwork, QuantumLayer
 from qhq.quantum.layer import AngleScaling
 from tests.ansatz.circuits import statevector_expectations
+from tests.loopback.fixtures import loopback, no_backoff
+
+__all__ = ["loopback", "no_backoff"]
 
 ROOT = Path(__file__).parents[1]
 
@@ -74,7 +77,7 @@ def test_a_snippet_runs(name, away):
     run(name, **GIVEN.get(name, dict)())
 
 
-def test_the_page_of_python_runs_from_top_to_bottom(away, capsys):
+def test_the_page_of_python_runs_from_top_to_bottom(away, capsys, loopback, no_backoff):
     names: dict = {}
     for name in TOUR:
         names = run(name, **names)
