@@ -32,6 +32,7 @@ def report(a_runs_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     record = json.loads((folder / "run.json").read_text())
     symbols = record["metrics"]["symbols"]
     symbols[EVIL] = symbols.pop("AAPL")
+    record["design"]["data"]["symbols"] = [EVIL, "L" * 300]
     (folder / "run.json").write_text(json.dumps(record))
     open_run(folder).evaluate("aer", "fake_nairobi", samples=4)  # the table with the most columns
     return write_report(folder)
