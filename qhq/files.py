@@ -198,10 +198,10 @@ def reserving(folder: Path, size: int) -> Iterator[Callable[[], None]]:
         Gives the space back, for what must be written now.
     """
     ballast = _beside(folder / "reserve")
-    # Without it a full disk takes the last word as well, and nothing else.
-    with suppress(OSError):
-        ballast.write_bytes(os.urandom(size))  # zeros would take no space on many disks
     try:
+        # Without it a full disk takes the last word as well, and nothing else.
+        with suppress(OSError):
+            ballast.write_bytes(os.urandom(size))  # zeros would take no space on many disks
         yield lambda: ballast.unlink(missing_ok=True)
     finally:
         with suppress(OSError):

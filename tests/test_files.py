@@ -255,3 +255,16 @@ def test_room_is_kept_and_given_back(tmp_path):
 
 def test_a_process_is_dead_or_lives():
     assert [is_running(each) for each in (os.getpid(), 2**22 + 1, 2**70)] == [True, False, False]
+
+
+def test_an_interrupt_leaves_no_reserve(tmp_path, monkeypatch):
+    def interrupted(size):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), reserving(tmp_path, 10):  # noqa: PT012
+        assert len(list(tmp_path.iterdir())) == 1
+        raise KeyboardInterrupt
+    monkeypatch.setattr("os.urandom", interrupted)
+    with pytest.raises(KeyboardInterrupt), reserving(tmp_path, 10):
+        pytest.fail("the block must not begin")
+    assert list(tmp_path.iterdir()) == []

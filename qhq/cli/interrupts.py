@@ -93,7 +93,7 @@ class Interrupts:
             if self._held_since is None:
                 self._held_since = now
             elif not again:
-                self._leave(number)
+                return  # the first one is on its way
             if now - self._held_since < _HELD_SECONDS:
                 self._come_again(number)
                 return

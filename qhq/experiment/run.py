@@ -14,7 +14,7 @@ its last file is whole, and `resume_run` continues it after a kill, bit for bit.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 
 from qhq.ansatz.export import UnsupportedExport, to_qasm3
@@ -25,7 +25,7 @@ from qhq.backends.registry import find_backend
 from qhq.data.prepare import PreparedData
 from qhq.data.quarantine import tell_rows
 from qhq.documents import dump_document
-from qhq.errors import Interrupted, QHQError
+from qhq.errors import QHQError
 from qhq.evaluation.metrics import largest_share
 from qhq.experiment.checkup import Doctor
 from qhq.experiment.config import ExperimentConfig
@@ -56,7 +56,6 @@ from qhq.experiment.reopening import open_run_design, open_run_experiment, open_
 from qhq.experiment.words import say_subset, say_test
 from qhq.files import Json, reserving, write_atomically
 from qhq.models.source import ModuleSource
-from qhq.paths import as_argument
 from qhq.runs.looks import add_look
 from qhq.runs.record import Plausibility, Refit
 from qhq.runs.run_folder import FAILED, FINISHED, RUNNING, RunFolder, create_run, writable
@@ -237,7 +236,7 @@ def run_training(training: Training, watcher: Watcher, agree: Agree | None = Non
         if folder is None:
             config = training.experiment.config
             folder = create_run(config.name, config.seed, lambda new: _write_new(new, training, watcher))
-        with folder.locked():
+        with nullcontext() if training.command is None else folder.resumable(), folder.locked():
             record = folder.read_record()
             if record.status == FINISHED:  # by another process, while this one opened its data
                 return folder
@@ -356,15 +355,13 @@ def warn_of_weights(experiment: Experiment, watcher: Watcher) -> None:
 
 def complete(folder: RunFolder, training: Training, watcher: Watcher) -> None:
     """Train, unless that is done, and test."""
-    with reserving(folder.path, _LAST_WORD_BYTES) as give_back:
+    # A fold of a walk-forward goes on with the whole of it.
+    going_on = nullcontext() if training.command is None else folder.resumable()
+    with going_on, reserving(folder.path, _LAST_WORD_BYTES) as give_back:
         try:
             # What is sent to a device belongs to this run, in the list of its jobs.
             with in_run(folder.name):
                 _train_and_test(folder, training, watcher)
-        except KeyboardInterrupt:
-            if training.command is None:
-                raise
-            raise Interrupted(f"qhq train --resume {as_argument(folder.path)}") from None
         except Exception as error:
             give_back()
             # In a folder that has become read-only the record cannot be written: the run stays one cut off.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from qhq.backends.registry import find_backend
 from qhq.data.prepare import PreparedData, prepare
-from qhq.errors import ConfigError, Interrupted, QHQError
+from qhq.errors import ConfigError, QHQError
 from qhq.experiment.checkup import Doctor
 from qhq.experiment.config import ExperimentConfig
 from qhq.experiment.fit import (
@@ -39,7 +39,6 @@ from qhq.experiment.run import (
     warn_of_weights,
     write_design,
 )
-from qhq.paths import as_argument
 from qhq.runs.run_folder import FINISHED, RUNNING, RunFolder, create_run
 from qhq.training.checkpoint import load_state, save_weights
 from qhq.training.loop import Trainer, TrainingState, Watcher, Watchers
@@ -168,9 +167,11 @@ def _complete(
 ) -> None:
     """Train and test whatever is not finished; ``command`` is as of `Training`."""
     with ExitStack() as locks:
-        for folder in folders:
-            if folder.path.is_dir():
-                locks.enter_context(folder.locked())
+        there = [each for each in folders if each.path.is_dir()]
+        if command is not None and there:  # any of them goes on with all
+            locks.enter_context(there[0].resumable())
+        for folder in there:
+            locks.enter_context(folder.locked())
         left = [
             at
             for at, each in enumerate(folders)
@@ -178,7 +179,7 @@ def _complete(
         ]
         # Shared out: the seconds of all runs together are to be those that passed.
         data = watch.phases["data"] / len(left) if left else 0.0
-        trained = _train_at_once(folders, experiments, left, watcher, resumable=command is not None)
+        trained = _train_at_once(folders, experiments, left, watcher)
         failed: QHQError | None = None
         for at in left:
             folder, experiment = folders[at], experiments[at]
@@ -203,8 +204,6 @@ def _train_at_once(
     experiments: Sequence[Experiment],
     left: Sequence[int],
     watcher: Watcher,
-    *,
-    resumable: bool,
 ) -> dict[int, Trained]:
     """Train those that are left, by their places; none where they are to be trained one after another."""
     if why := why_alone(experiments[0].config):
@@ -229,10 +228,6 @@ def _train_at_once(
         # The loss of one seed was no finite number, most likely; alone, the others go on.
         watcher.note(f"{error.must}; got {error.got}. From here on the seeds are trained one after another.")
         return {}
-    except KeyboardInterrupt:
-        if not resumable:
-            raise
-        raise Interrupted(f"qhq train --resume {as_argument(folders[left[0]].path)}") from None
     for at in left:
         save_weights(experiments[at].model, folders[at].weights, experiments[at].identity())
     return {at: Trained(found[at], doctors[at].record(found[at])) for at in left}

@@ -31,9 +31,9 @@ from pathlib import Path
 from typing import TypedDict
 
 from qhq import __version__
-from qhq.errors import ConfigError, nearest
+from qhq.errors import ConfigError, Interrupted, nearest
 from qhq.files import held_alone, make_folder, own_file, write_atomically
-from qhq.paths import find_study_file, runs_dir
+from qhq.paths import as_argument, find_study_file, runs_dir
 from qhq.runs.record import RunRecord, WalkRecord
 from qhq.runs.schema import Record, read_record
 
@@ -95,6 +95,20 @@ class RunFolder:
     def figures(self) -> Path:
         """``figures/``."""
         return self.file("figures")
+
+    @contextmanager
+    def resumable(self) -> Iterator[None]:
+        """Let an interrupt while the block runs name the command that goes on with this run.
+
+        Raises:
+            Interrupted: Instead of a plain KeyboardInterrupt.
+        """
+        try:
+            yield
+        except Interrupted:
+            raise
+        except KeyboardInterrupt:
+            raise Interrupted(f"qhq train --resume {as_argument(self.path)}") from None
 
     def write_text(self, name: str, text: str) -> Path:
         """Write one text file whole: a reader never sees half of it.

@@ -63,7 +63,7 @@ def test_each_signal_is_an_interrupt_with_its_status(caught, capsys, name, statu
 
 @pytest.mark.parametrize("swallows", [False, True])
 def test_an_import_is_never_cut_in_two(caught, tmp_path, monkeypatch, swallows):
-    body = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nwhole = True\n"
+    body = "import os, signal\n" + 2 * "os.kill(os.getpid(), signal.SIGINT)\n" + "whole = True\n"
     if swallows:
         body = "try:\n" + "".join(f"    {line}\n" for line in body.splitlines()) + "except: pass\n"
     (tmp_path / "interrupted_module.py").write_text(body)

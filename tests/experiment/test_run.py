@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
-from qhq.errors import BackendError, ConfigError, DataError
+from qhq.errors import BackendError, ConfigError, DataError, Interrupted
 from qhq.experiment.config import load_config
 from qhq.experiment.reopening import open_trained
 from qhq.experiment.run import _LAST_WORD_BYTES, resume_run, train_run
@@ -87,6 +87,17 @@ def test_interrupted_and_resumed_equals_uninterrupted(study, backend):
     for name in ("predictions.csv", "history.csv"):
         assert (whole.path / name).read_bytes() == (cut.path / name).read_bytes()
     assert cut.read_record().to_dict()["metrics"] == whole.read_record().to_dict()["metrics"]
+
+
+@pytest.mark.parametrize("where", ["reserving", "add_look"])
+def test_wherever_a_run_is_cut_the_command_that_goes_on_is_named(study, monkeypatch, where):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"qhq.experiment.run.{where}", stop)
+    with pytest.raises(Interrupted) as cut:
+        train("training.epochs=1")
+    assert cut.value.command == f"qhq train --resume {list_runs()[-1].name}"
 
 
 def test_finished_run_is_left_as_it_is(study):

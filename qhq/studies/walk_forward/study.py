@@ -29,7 +29,7 @@ from qhq.data.quarantine import tell_rows
 from qhq.data.split import folds_of, split_panel
 from qhq.data.windows import arrange_rows, join_blocks
 from qhq.documents import dump_document
-from qhq.errors import ConfigError, DataError, Interrupted
+from qhq.errors import ConfigError, DataError
 from qhq.experiment.config import ExperimentConfig, load_config
 from qhq.experiment.evaluate import predictions_csv
 from qhq.experiment.fit import check_one_run, why_alone
@@ -40,7 +40,6 @@ from qhq.experiment.seeds import train_seeds_in
 from qhq.files import MOST_TABLE_BYTES, make_folder, read_regular, write_atomically
 from qhq.models.source import read_source, trust_sent
 from qhq.models.spec import COPY, MODULE_IN_MEMORY
-from qhq.paths import as_argument
 from qhq.runs.looks import add_look
 from qhq.runs.record import Plausibility, WalkRecord
 from qhq.runs.run_folder import (
@@ -423,13 +422,10 @@ def _go_on(walks: Sequence[Walk], watcher: Watcher, runner: Runner | None, *, re
     study = WalkForward(walk, watcher, remote=remote, others=others)
     # In a notebook a file may have changed since the last walk of the same process.
     loaded(walk.config.data, anew=True)
-    with ExitStack() as locks:
+    with walk.folder.resumable(), ExitStack() as locks:
         for each in walks:
             locks.enter_context(each.folder.locked())
-        try:
-            (runner or Runner(progress=_OneAfterAnother(study, watcher))).run(study)
-        except KeyboardInterrupt:
-            raise Interrupted(f"qhq train --resume {as_argument(walk.folder.path)}") from None
+        (runner or Runner(progress=_OneAfterAnother(study, watcher))).run(study)
     return walk.folder
 
 
