@@ -260,8 +260,11 @@ def _next(record: RunRecord | WalkRecord) -> list[str]:
         if say_untrained(record):
             steps.append(("doctor", "", "whether its circuit responds and learns"))
         else:
-            steps.append(("eval", " --backend aer --backend fake_fez --samples 64", "a device's noise"))
-    return ["\n".join(["Next:", *(f"  qhq {verb}{name}{rest}  # {why}" for verb, rest, why in steps)])]
+            both = "" if name else " --backend aer"
+            steps.append(("eval", f"{both} --backend fake_fez --samples 64", "a device's noise"))
+    # Beside a name there is no place for words in 80 columns, and a broken line cannot be copied.
+    lines = [f"  qhq {verb}{name}{rest}{'' if name else f'  # {why}'}" for verb, rest, why in steps]
+    return ["\n".join(["Next:", *lines])]
 
 
 def _folds(record: WalkRecord) -> Table:

@@ -339,7 +339,8 @@ def validation_record(
         **({"fitted": True} if fitted else {}),
     }
     if state.best_epoch == 0 and state.history and not fitted:
-        lowest = min(state.history, key=lambda each: each.validation_loss)
-        content |= {"lowest_epoch": lowest.epoch, "lowest_loss": lowest.validation_loss}
+        losses = [each.validation_loss for each in state.history]
+        # Counted from 1, as `best_epoch` is: 0 is the untrained model.
+        content |= {"lowest_epoch": 1 + losses.index(min(losses)), "lowest_loss": min(losses)}
     record = Validation.model_validate(content)
     return record.updated(verdict=say_validation(record))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from qhq.evaluation.baselines.persistence import black_scholes, last_value
@@ -79,8 +80,11 @@ def test_training_begins_with_the_weights_as_drawn(study):
 
 
 def test_a_training_that_comes_to_nothing_keeps_the_baseline_and_says_so(study):
-    record = train_run(load_config("tiny.yaml", WALK), Watcher()).read_record().to_dict()
-    validation = record["validation"]
+    run = train_run(load_config("tiny.yaml", WALK), Watcher())
+    record = run.read_record().to_dict()
+    validation, losses = record["validation"], pd.read_csv(run.file("history.csv"))["validation_loss"]
+    assert validation["lowest_loss"] == pytest.approx(losses.min(), rel=1e-12)
+    assert validation["lowest_epoch"] == 1 + losses.argmin() >= 1
     assert (record["best_epoch"], validation["epoch"], validation["better"]) == (0, 0, False)
     assert validation["loss"] == validation["untrained_loss"] == record["validation_loss"]
     assert validation["model"] == validation["naive"]
