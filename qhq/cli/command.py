@@ -213,6 +213,8 @@ def end_with(error: BaseException, *, as_json: bool) -> int:
     if isinstance(error, BrokenPipeError):
         _silence_stdout()
         return 141
+    if isinstance(error, KeyboardInterrupt):
+        INTERRUPTS.caught()
     # Each piece is shortened by itself: of a whole message, a long middle would take the advice at its end
     # along.
     status, *said = _explain(error)

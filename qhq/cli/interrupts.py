@@ -26,6 +26,9 @@ _HELD_SECONDS = 1.0
 _AGAIN_SECONDS = 0.05
 """After which it tries again."""
 
+_SWALLOWED_SECONDS = 1.0
+"""After which one that was raised in the middle of an import is taken for swallowed."""
+
 # Two quick ones are one: the second must not take away the sentence that says how to go on.
 _PATIENCE_SECONDS = 3.0
 """Within so long after the first Ctrl-C the next changes nothing; a later one ends the process at once."""
@@ -58,6 +61,12 @@ class Interrupts:
                 self._numbers.append(number)
         self._report = sys.unraisablehook
         sys.unraisablehook = self._unraisable
+
+    def caught(self) -> None:
+        """An interrupt has reached who ends the command: it need not come again."""
+        self._raised_at = self._raised_at or time.monotonic()
+        if self._timer is not None:
+            self._timer.cancel()
 
     def command_ended(self, status: int) -> None:
         """Nothing is left but the interpreter's own end, which may wait for threads: leave it when asked."""
@@ -95,17 +104,21 @@ class Interrupts:
             elif not again:
                 return  # the first one is on its way
             if now - self._held_since < _HELD_SECONDS:
-                self._come_again(number)
+                self._come_again(number, _AGAIN_SECONDS)
                 return
+            # What is being imported may swallow it: then it comes once more.
+            self._come_again(number, _SWALLOWED_SECONDS)
+            self.number = number
+            raise KeyboardInterrupt
         self.number, self._raised_at = number, now
         raise KeyboardInterrupt
 
-    def _come_again(self, number: int) -> None:
+    def _come_again(self, number: int, seconds: float) -> None:
         def send() -> None:
             self._again = True
             os.kill(os.getpid(), number)
 
-        self._timer = threading.Timer(_AGAIN_SECONDS, send)
+        self._timer = threading.Timer(seconds, send)
         self._timer.daemon = True
         self._timer.start()
 
@@ -118,7 +131,7 @@ class Interrupts:
     def _unraisable(self, what: Any) -> None:
         if isinstance(what.exc_value, KeyboardInterrupt) and self._status is None:
             self._raised_at = None
-            self._come_again(self.number)
+            self._come_again(self.number, _AGAIN_SECONDS)
         else:
             self._report(what)
 

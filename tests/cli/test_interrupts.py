@@ -74,12 +74,20 @@ def test_an_import_is_never_cut_in_two(caught, tmp_path, monkeypatch, swallows):
         wait()
 
 
-def test_an_import_that_does_not_end_is_given_up(caught, tmp_path, monkeypatch):
+@pytest.mark.parametrize("swallows", [False, True])
+def test_an_import_that_does_not_end_is_given_up(caught, tmp_path, monkeypatch, swallows):
     monkeypatch.setattr(interrupts, "_HELD_SECONDS", 0.0)
-    (tmp_path / "endless_module.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    monkeypatch.setattr(interrupts, "_SWALLOWED_SECONDS", 0.01 if swallows else 60.0)
+    end = "except: pass" if swallows else "finally: pass"
+    text = f"import os, signal\ntry: os.kill(os.getpid(), signal.SIGINT)\n{end}\n"
+    (tmp_path / "endless_module.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(KeyboardInterrupt):
+    monkeypatch.delitem(sys.modules, "endless_module", raising=False)
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012
         importlib.import_module("endless_module")
+        assert swallows
+        wait()
+    caught.caught()
 
 
 def test_where_it_cannot_be_raised_it_comes_again(caught):
