@@ -318,11 +318,13 @@ def _staged(module: nn.Module) -> Iterator[list[Stage]]:
         return each.register_forward_hook(after)
 
     whole = [name for name, each in module.named_modules() if _is_whole(each)]
-    handles = []
+    handles: list[Any] = []
     for name, each in module.named_modules():
         inside = any(name.startswith(f"{other}.") for other in whole)
         # Stages that a config leaves out are identities, and no part of a drawing.
         idle = isinstance(each, nn.Identity) or (isinstance(each, nn.Dropout) and not each.p)
+        # What is compiled takes no hooks.
+        idle = idle or isinstance(each, torch.jit.ScriptModule)
         # A module of parts is seen in them, unless it has parameters beside theirs.
         parts, own = any(True for _ in each.children()), any(True for _ in each.parameters(recurse=False))
         if not inside and not idle and (name in whole or own or not parts):

@@ -77,6 +77,7 @@ def test_openqasm_3_in_each_dress_is_the_same_circuit(read, tmp_path, name, cont
         (QASM2, "gate two(t) a,b { rx(t) a; ry(2*t) b; } two(0.3) q[0],q[1];", [0.3, 0.6]),
         (QASM2, "gate rzz(t) a,b { cx a,b; u1(t) b; cx a,b; } rzz(0.3) q[0],q[1];", [0.3]),
         (QASM2, "gate ryy(t) a,b { rz(t) a; cx a,b; } ryy(0.3) q[0],q[1];", [0.3]),
+        (QASM2, "gphase(pi/2) q[0],q[1]; rx(0.4) q[0];\ngphase(0.1);", [0.4]),
         (QASM2, "rx(asin(0.5)) q[0]; barrier q; measure q -> c;", [np.arcsin(0.5)]),
         ("\ufeff/* a */" + QASM2.replace("\n", "\r\n"), "ry(-pi/3) q[1];", [-np.pi / 3]),
         ("OPENQASM 2.0;\nqreg p[1];\nqreg u[1];\n", "U(0.1,0.2,0.3) p[0]; CX p[0],u[0];", [0.1, 0.2, 0.3]),

@@ -89,6 +89,14 @@ def test_what_stands_before_and_behind_the_circuit_is_found(own):
     assert model.found.rows == (1,)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+def test_a_compiled_part_takes_no_hook_and_is_no_stage(own):
+    compiled = "nn.Linear(circuit.num_outputs, shape.horizon * shape.targets)"
+    model = own(GOOD.replace(compiled, f"torch.jit.script({compiled})"))
+    assert [stage.name for stage in model.found.stages] == ["before", "quantum"]
+    assert model(torch.zeros(2, 5, 2)).shape == (2, 1, 1)
+
+
 def test_the_verbs_of_an_evaluation_together_are_the_forward_pass(own):
     model = own().eval()
     latent = model.encode(windows())
