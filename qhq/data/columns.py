@@ -356,7 +356,7 @@ BINANCE_HEADER = (
 WEAK: dict[PanelKind, dict[str, tuple[str, ...]]] = {
     "stocks": {
         "close": ("price", "last", "close_price", "closing_price", "settle", "settlement_price", "last_price",
-                  "value", "nav"),
+                  "close_last", "value", "nav"),
         "date": ("time", "trade_date", "datadate", "observation_date", "index", "index_level_0", ""),
         "symbol": ("name", "code", "instrument", "security", "isin", "secid", "tic"),
     },

@@ -330,6 +330,8 @@ def _melt(meaning: TableMeaning) -> pd.DataFrame:
 
 _PRICE = r"(?P<price>adj(?:usted)?[ _.]?close|adjusted|open|high|low|close|volume)"
 _BETWEEN = r"[\s._|/:-]+"
+# Words beside a price that say which price it is: 'Close/Last' of Nasdaq.com, 'Close price'.
+_NO_TICKERS = frozenset({"last", "price"})
 
 
 def _ticker_and_price(name: object) -> tuple[str, str] | None:
@@ -340,7 +342,8 @@ def _ticker_and_price(name: object) -> tuple[str, str] | None:
     """
     text = re.sub(r"[()'\"]", "", str(name)).replace(", ", " ").strip()
     for pattern in (rf"(?P<ticker>.+?){_BETWEEN}{_PRICE}", rf"{_PRICE}{_BETWEEN}(?P<ticker>.+)"):
-        if match := re.fullmatch(pattern, text, re.IGNORECASE):
+        match = re.fullmatch(pattern, text, re.IGNORECASE)
+        if match and match["ticker"].lower() not in _NO_TICKERS:
             price = match["price"].lower()
             return match["ticker"], "adj_close" if price.startswith("adj") else price
     return None
