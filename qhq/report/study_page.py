@@ -61,14 +61,19 @@ def ablation_page(title: str, verdict: str, studies: Mapping[str, AblationRecord
         studies: Records of `run_ablation` by their headings.
     """
     caveat = Caveat.of(*(each.to_dict() for each in studies.values()))
+    # A screen reader lists tables by their captions: those of a second study must not be called the same.
+    several = len(studies) > 1
     sections = [
-        build_section(heading, lambda record=record: _ablation(record))  # type: ignore[misc]
+        build_section(
+            heading,
+            lambda record=record, of=f" ({heading})" * several: _ablation(record, of),  # type: ignore[misc]
+        )
         for heading, record in studies.items()
     ]
     return Page(title, "Ablation", verdict, sections, caveat)
 
 
-def _ablation(record: AblationRecord) -> Iterable[Part]:
+def _ablation(record: AblationRecord, of: str) -> Iterable[Part]:
     yield Paragraph(f"Data: {record.data}.")
     gains = ", ".join(f"{row.variant.replace('_', ' ')} {percent(row.skill).text}" for row in record.rows)
     yield picture(
@@ -77,7 +82,7 @@ def _ablation(record: AblationRecord) -> Iterable[Part]:
         caption="Gain over the last value; right is better.",
         caveat=Caveat(tuple(record.leaks)),
     )
-    yield _variants(record)
+    yield _variants(record, of)
     yield from _what_was_done(record)
     lives = [
         ["alive" if life.alive else "idle", life.gradient, life.moved, life.share,
@@ -87,10 +92,10 @@ def _ablation(record: AblationRecord) -> Iterable[Part]:
     columns = ("seed", "circuit", "mean gradient", "largest movement of a weight, rad",
                "share of the forecast's variance", "doctor")  # fmt: skip
     rows = [[str(seed), *life] for seed, life in zip(record.seeds, lives, strict=False)]
-    yield Table("The circuit of the hybrid, seed by seed", columns, rows)
+    yield Table("The circuit of the hybrid, seed by seed" + of, columns, rows)
 
 
-def _variants(record: AblationRecord) -> Table:
+def _variants(record: AblationRecord, of: str) -> Table:
     losses = [name for name in (record.loss, *record.other_losses) if name is not None]
     columns = ["variant", "what it is", "weights of the middle", "trained", "of all", "MAE", "95 % interval",
                "skill", *(TITLES.get(name, name) for name in losses), "the hybrid against it"]  # fmt: skip
@@ -108,7 +113,7 @@ def _variants(record: AblationRecord) -> Table:
         ])  # fmt: skip
     hybrid = frozenset(place for place, row in enumerate(record.rows) if row.variant == "hybrid")
     return Table(
-        "Variants and baselines on the test split: median over seeds, from five on with its interval",
+        "Variants and baselines on the test split: median over seeds, from five on with its interval" + of,
         columns, rows, strong=hybrid,
     )  # fmt: skip
 

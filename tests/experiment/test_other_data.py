@@ -260,7 +260,7 @@ def test_options_for_a_run_of_stocks_are_refused(run):
 def test_strict_opening_says_what_to_do_instead(tmp_path):
     run = trained(tmp_path, "window")
     prices().to_csv(tmp_path / "old.csv", index=False)
-    with pytest.raises(DataError, match=rf"qhq eval {run.name} --data {tmp_path / 'old.csv'}"):
+    with pytest.raises(DataError, match=rf"qhq eval \S*{run.name} --data {tmp_path / 'old.csv'}"):
         open_trained(run)
     # The file was written over: its older rows are the run's, and serve as such.
     data = open_run_on(run, OtherDataRequest(str(tmp_path / "old.csv"))).data
