@@ -18,14 +18,16 @@ import pandas as pd
 from qhq.data.panel import DateArray, FloatArray, Mask
 from qhq.data.tables import EMPTY_WORDS
 
-_CURRENCY = (
+CURRENCY = (
     r"(?:[$€£¥₹₩₽฿₺₪₫円元원]|(?:US|HK|C|A|S|R|NT|NZ)\$|USD|EUR|GBP|GBX|GBp|CHF|INR|JPY|CNY|HKD|CAD|AUD|NZD|SGD|KRW|SEK"
     r"|NOK|DKK|PLN|CZK|HUF|TRY|RUB|BRL|MXN|ZAR|ZAc|ILS|TWD|Rs\.?|R(?= ?\d)|kr\.?|zł|TL|руб\.?|(?<=\d)p)"
 )
+"""Pattern of a currency's code or sign."""
+
 _NUMBER = re.compile(
-    rf"(?P<open>\()?\s*(?P<sign>[-+])?\s*{_CURRENCY}?\s*(?P<sign2>[-+])?(?P<body>\d[\d.,' ]*|\.\d+)"
+    rf"(?P<open>\()?\s*(?P<sign>[-+])?\s*{CURRENCY}?\s*(?P<sign2>[-+])?(?P<body>\d[\d.,' ]*|\.\d+)"
     rf"(?P<exponent>[eE][-+]?\d{{1,5}})?\s*(?P<size>[kKmMbBtT]|[mM]n|[bB]n|[lL]akh|Cr|cr)?\s*(?P<percent>%)?"
-    rf"\s*{_CURRENCY}?\s*(?P<close>\))?"
+    rf"\s*{CURRENCY}?\s*(?P<close>\))?"
 )
 # Powers of ten.
 _SIZES = {"k": 3, "m": 6, "mn": 6, "b": 9, "bn": 9, "t": 12, "lakh": 5, "cr": 7}

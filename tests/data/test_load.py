@@ -45,6 +45,14 @@ def test_every_bundled_row_keeps_the_rules():
         ("Close", {"adj_close": "close"}),
         ("Price", {"adj_close": "Price", "close": "Price"}),
         ("Close/Last", {"adj_close": "Close/Last", "close": "Close/Last"}),  # no ticker named Last
+        ("Close (USD)", {"adj_close": "Close (USD)", "close": "Close (USD)"}),  # nor USD
+        (
+            "Settlement Price [EUR/MWh]",
+            {
+                "adj_close": "Settlement Price [EUR/MWh]",
+                "close": "Settlement Price [EUR/MWh]",
+            },
+        ),
         ("Close price", {"adj_close": "Close price", "close": "Close price"}),
         ("\u6536\u76d8\u4ef7", {"adj_close": "\u6536\u76d8\u4ef7", "close": "\u6536\u76d8\u4ef7"}),
     ],

@@ -29,7 +29,7 @@ from qhq.data.columns import (
     plain_name,
 )
 from qhq.data.file_format import FileFormat
-from qhq.data.marks import Numerals, read_marked_numbers
+from qhq.data.marks import CURRENCY, Numerals, read_marked_numbers
 from qhq.data.sources.forms import VENDOR_FORMS, Form, recognise
 from qhq.data.sources.text import RawTable
 from qhq.data.tables import is_empty, read_numbers
@@ -95,6 +95,7 @@ def find_meaning(raw: RawTable, origin: str, given: FileFormat, kind: PanelKind 
     header: dict[str, str] = {}
     for name in raw.frame.columns:
         header.setdefault(plain_name(name), name)
+    _name_without_currencies(header)
     symbols = _column_of_contracts(raw, header)
     options = next((header[name] for name in OF_OPTIONS if name in header), symbols)
     if kind == "stocks" and options is not None:
@@ -120,6 +121,24 @@ def find_meaning(raw: RawTable, origin: str, given: FileFormat, kind: PanelKind 
     _match_weak(meaning)
     _refuse_doubles(meaning, given)
     return meaning
+
+
+# 'Close (USD)', 'Settlement Price [EUR/MWh]'. Not 'Close USD', where USD may be the fund of that name.
+_IN_CURRENCY = re.compile(rf"(\w.*?)\s*[(\[]\s*(?:in\s+)?{CURRENCY}(?:\s*/\s*\w+)?\s*[)\]]\s*", re.IGNORECASE)
+
+
+def _name_without_currencies(header: dict[str, str]) -> None:
+    """Let a price go by its name without the currency in brackets, which would be taken for its ticker.
+
+    Unless two would have one name then, as prices of one thing in two currencies.
+    """
+    found: dict[str, list[str]] = {}
+    for column in header.values():
+        if match := _IN_CURRENCY.fullmatch(str(column)):
+            found.setdefault(plain_name(match[1]), []).append(column)
+    for plain, columns in found.items():
+        if len(columns) == 1:
+            header.setdefault(plain, columns[0])
 
 
 def _column_of_contracts(raw: RawTable, header: Mapping[str, str]) -> str | None:
