@@ -45,7 +45,7 @@ def config_error(
     more = f" (also: {'; '.join(dict.fromkeys(others))})" if others else ""
     if fault["type"] == "extra_forbidden":
         return ConfigError("Every key must be known", got=f"'{name}' at {at}{more}", fix=_known(model, keys))
-    rule = _rule(fault)
+    rule = rule_of(fault)
     if fault["type"] == "missing":
         return ConfigError(f"'{name}' must be given", got=f"nothing at {at}{more}", fix=f"Add '{keys[-1]}'")
     return ConfigError(
@@ -79,7 +79,7 @@ def _say_other(
         return f"'{name}' at {at} is unknown. {_known(model, keys)}"
     if fault["type"] == "missing":
         return f"'{name}' must be given at {at}"
-    rule = _rule(fault)
+    rule = rule_of(fault)
     return f"'{name}' at {at}: {rule}, got {shorten(fault['input'])}"
 
 
@@ -112,7 +112,7 @@ _RULES = {
 }
 
 
-def _rule(fault: Any) -> str:
+def rule_of(fault: Any) -> str:
     """What pydantic asks of a value, in words of a document: nobody can write an instance there."""
     for beginning, rule in _RULES.items():
         if fault["type"].startswith(beginning):

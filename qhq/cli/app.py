@@ -71,6 +71,8 @@ def _end_usage(error: Any, *, as_json: bool) -> int:
     """Say what is wrong with a command line; Typer's box for a person, one object for a program."""
     status: int = error.exit_code
     where = getattr(getattr(error, "ctx", None), "command_path", "qhq")
+    if hasattr(error.__cause__, "errors"):
+        return end_with(_wrong_value(error, where), as_json=as_json)
     if as_json:
         said = error.format_message().removeprefix("Got ").rstrip(".") or "no command"
         got, fix = said, f"See {where} --help"
@@ -85,6 +87,20 @@ def _end_usage(error: Any, *, as_json: bool) -> int:
         error.message = visible(error.message)
     rich_format_error(error)
     return status
+
+
+def _wrong_value(error: Any, where: str) -> ConfigError:
+    """The error of an option whose value is of another kind, or out of bounds."""
+    from qhq.document_faults import rule_of
+
+    fault, *_ = error.__cause__.errors()
+    # Typer's own check of a date, the one kind that it does not leave to pydantic.
+    dated = fault["type"] == "value_error" and "does not match the format" in fault["msg"]
+    rule = "it must be a date such as 2024-01-31" if dated else rule_of(fault)
+    name = max(getattr(error.param, "opts", None) or ["the value"], key=len)
+    return ConfigError(
+        f"{name} {rule.removeprefix('it ')}", got=f"'{fault['input']}'", fix=f"See {where} --help"
+    )
 
 
 app = typer.Typer(

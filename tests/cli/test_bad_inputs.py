@@ -200,3 +200,19 @@ def test_error_is_one_json_object_too(qhq):
 )
 def test_usage_errors_have_status_2(qhq, arguments):
     assert qhq(*arguments).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("predict", "--since", "01/02/2025"), "--since must be a date such as 2024-01-31. Got '01/02/2025'"),
+        (("predict", "--level", "abc"), "--level must be a number. Got 'abc'"),
+        (("eval", "--samples", "-3"), "--samples must be at least 1. Got '-3'"),
+        (("circuit", "draw", "reference", "--qubits", "few"), "--qubits must be a whole number. Got 'few'"),
+    ],
+)
+def test_a_wrong_value_of_an_option_is_an_error_in_three_parts(qhq, words, says):
+    result = qhq(*words)
+    assert result.exit_code == 2
+    assert says in result.stderr
+    assert f"See qhq {words[0]}" in result.stderr
