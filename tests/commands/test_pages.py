@@ -23,8 +23,8 @@ def mentions(page: Path) -> list[str]:
 
 read_config = cache(load_config)
 
-NO_COMMANDS = {"qhq engine", "qhq QuantumLayer"}
-"""Rows of the benchmarks' tables."""
+NO_COMMANDS = {"qhq engine", "qhq QuantumLayer", "qhq --install-completion"}
+"""Rows of the benchmarks' tables, and an option of no command, which has tests of its own."""
 PLACEHOLDERS = {"[RUN or CONFIG]": "RUN", "--seeds N": "--seeds 5"}
 
 
