@@ -128,7 +128,10 @@ def _designs(table: RunTable) -> Iterable[Part]:
         return
     names = [str(summary["run"]) for summary in table.summaries]
     said = {
-        key: ["–" if design.get(key) is None else _shortened(str(design[key])) for design in table.designs]
+        key: [
+            "–" if design.get(key) in (None, "", []) else _shortened(str(design[key]))
+            for design in table.designs
+        ]
         for key in table.differs
     }
     caption = "Config keys that are not the same in all runs"

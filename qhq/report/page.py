@@ -249,7 +249,22 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )  # fmt: skip
     environment.filters["visible"] = visible
+    environment.filters["pieces"] = _pieces
     return environment
+
+
+# A key of a config, such as model.output_activation.
+_KEY = re.compile(r"[a-z]\w*(?:\.[a-z]\w*)+", re.ASCII)
+_JOINT = re.compile(r"(?<=[._])(?=[a-z])")
+
+
+def _pieces(text: str) -> list[str]:
+    """A text, cut where a key of a config may go on in a new line: after a dot or an underscore.
+
+    >>> _pieces("data.symbols, skip"), _pieces("0.25"), _pieces("")
+    (['data.', 'symbols, skip'], ['0.25'], [''])
+    """
+    return _KEY.sub(lambda key: _JOINT.sub("\0", key[0]), text).split("\0")
 
 
 @cache

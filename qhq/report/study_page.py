@@ -192,18 +192,33 @@ def _stage(stage: StageRecord, metric: str, caveat: Caveat) -> Iterable[Part]:
         caveat=caveat,
     )  # fmt: skip
     chosen = frozenset(place for place, row in enumerate(stage.rows) if row.chosen)
-    yield from _tables(f"The points of stage {stage.stage}, the chosen one marked", stage.rows, chosen)
+    yield from _tables(
+        f"The points of stage {stage.stage}, the chosen one marked", stage.rows, chosen, stage.keys
+    )
 
 
-def _tables(caption: str, rows: Sequence[TableRow], strong: frozenset[int] = frozenset()) -> Iterable[Table]:
+def _tables(
+    caption: str,
+    rows: Sequence[TableRow],
+    strong: frozenset[int] = frozenset(),
+    names: Sequence[str] = (),
+) -> Iterable[Table]:
     """Flat rows with all their columns but those that no row has a value for.
 
     Twenty columns fit neither a screen nor a page: the tests, and what there is of each seed, have tables of
-    their own, which begin with the same first column.
+    their own, which begin with the same columns: those that tell the rows apart.
+
+    Args:
+        caption: What they hold.
+        rows: Of the record.
+        strong: Numbers of the rows that stand out.
+        names: The columns that name a row; without them the first column does.
     """
     lines = [row.to_dict() for row in rows]
     columns = list(dict.fromkeys(key for line in lines for key in line))
-    first, *used = [key for key in columns if any(line.get(key) not in (None, "", []) for line in lines)]
+    used = [key for key in columns if any(line.get(key) not in (None, "", []) for line in lines)]
+    own = [key for key in used if key in names] or used[:1]
+    used = [key for key in used if key not in own]
     tests = [key for key in used if key.startswith("vs_")]
     by_seed = [key for key in used if any(isinstance(line.get(key), list) for line in lines)]
     figures = [key for key in used if key not in (*tests, *by_seed)]
@@ -211,9 +226,9 @@ def _tables(caption: str, rows: Sequence[TableRow], strong: frozenset[int] = fro
     for keys, what, folded in parts:
         if keys:
             cells: list[list[Value | TableCell]] = [
-                [_plain(line.get(key), key) for key in (first, *keys)] for line in lines
+                [_plain(line.get(key), key) for key in (*own, *keys)] for line in lines
             ]
-            titles = [_title_of(key) for key in (first, *keys)]
+            titles = [_title_of(key) for key in (*own, *keys)]
             yield Table(caption + what, titles, cells, strong, folded)
 
 

@@ -8,11 +8,12 @@ import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
-VOID = {"meta", "link", "img", "br", "input"}
+VOID = {"meta", "link", "img", "br", "input", "wbr"}
 TAGS = {
     "html", "head", "meta", "link", "title", "style", "script", "body", "a", "header", "p", "h1", "h2",
     "ul", "li", "nav", "main", "section", "strong", "dl", "div", "dt", "dd", "figure", "img", "figcaption",
     "table", "caption", "span", "thead", "tbody", "tr", "th", "td", "details", "summary", "pre", "footer",
+    "wbr",
 }  # fmt: skip
 """Elements that the template has; any other came out of a name."""
 

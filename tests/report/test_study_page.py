@@ -44,3 +44,12 @@ def test_titles_are_those_of_people_and_shares_of_an_error_in_percent():
 def test_what_no_row_has_makes_no_table():
     (figures,) = _tables("Points", [row(depth=1, value=0.9, trials=[])])
     assert list(figures.columns) == ["depth", "value"]
+
+
+def test_every_table_has_all_columns_that_tell_its_rows_apart():
+    rows = [row(**{"depth": depth, "model.skip": skip}, value=0.9, trials=["a"], seconds=depth)
+            for depth in (1, 2) for skip in ("add", "none")]  # fmt: skip
+    points, by_seed = _tables("Points", rows, names=["depth", "model.skip"])
+    assert list(points.columns) == ["depth", "model.skip", "value", "seconds"]
+    assert list(by_seed.columns) == ["depth", "model.skip", "trials"]
+    assert len({tuple(each.text for each in cells) for cells in by_seed.cells}) == len(rows)
