@@ -157,7 +157,11 @@ def _table(record: NoiseRecord) -> Table:
         ]
         for row in record.rows
     ]
-    title = f"{record.backend}, {record.samples} windows; last-value MAE {figure(record.naive_mae)}"
+    # Or "ahead" would be read as a test of the forecast, which these few windows are not.
+    title = (
+        f"{record.backend}, {record.samples} windows; last-value MAE {figure(record.naive_mae)}. Intervals,"
+        " and what they are called against the last value, are over shots: other windows may differ"
+    )
     return plain_table(columns, rows, title=title)
 
 
