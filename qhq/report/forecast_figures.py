@@ -92,17 +92,21 @@ def say_series(predictions: pd.DataFrame, names: Sequence[str]) -> str:
     return "; ".join(said) + "."
 
 
-def say_errors(predictions: pd.DataFrame) -> str:
+def has_shares(predictions: pd.DataFrame) -> bool:
+    """Whether every value that came is above zero, so that an error is a share of it."""
+    return bool((_one_step(predictions)["actual"] > 0).all())
+
+
+def say_errors(predictions: pd.DataFrame, *, shares: bool = True) -> str:
     """What `draw_errors` shows, in words."""
     rows = _one_step(predictions)
-    away = rows[rows["actual"] != 0]
     said = []
     for column, label in (("forecast", "model"), ("naive", "last value")):
-        shares = ((away[column] - away["actual"]) / away["actual"]).abs()
         above = (rows[column] > rows["actual"]).mean()
-        half = (
-            f"half of its absolute percentage errors are below {shares.median():.2%}, " if len(away) else ""
-        )
+        half = ""
+        if shares:
+            middle = ((rows[column] - rows["actual"]) / rows["actual"]).abs().median()
+            half = f"half of its absolute percentage errors are below {middle:.2%}, "
         said.append(f"{label}: {half}{above:.0%} of its forecasts are above what came")
     return f"Of {len(rows):,} forecasts: {'; '.join(said)}."
 
@@ -122,11 +126,17 @@ def say_changes(predictions: pd.DataFrame) -> str:
     )
 
 
-def draw_errors(predictions: pd.DataFrame) -> Figure:
-    """Histograms of the errors, and of the absolute percentage errors, beside the last value's."""
+def draw_errors(predictions: pd.DataFrame, *, shares: bool = True) -> Figure:
+    """Histograms of the errors, and of the absolute percentage errors, beside the last value's.
+
+    Args:
+        predictions: As `read_run_table` gives them.
+        shares: Whether to draw the percentage errors, for which every value that came must be above zero
+            (`has_shares`); they say nothing where MAPE is refused.
+    """
     rows = _scaled(_one_step(predictions))
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    signed, percent = figure.subplots(1, 2)
+    figure = Figure(figsize=(9, 3.6) if shares else (6, 3.6), layout="constrained")
+    signed, *others = figure.subplots(1, 1 + shares, squeeze=False)[0]
     pairs = (("error", "model", "tab:blue", "solid"), ("naive_error", "last value", "dimgray", "dashed"))
     edges = _edges(np.concatenate([rows["error"], rows["naive_error"]]), signed=True)
     for column, label, colour, line in pairs:
@@ -137,17 +147,17 @@ def draw_errors(predictions: pd.DataFrame) -> Figure:
         )  # fmt: skip
     signed.axvline(0, color="black", linewidth=0.8)
     signed.set(xlabel="error over the last value's mean absolute error", ylabel="forecasts")
-    away = rows[rows["actual"] != 0]
-    shares = {column: (away[column] * away["unit"] / away["actual"]).abs() for column, *_ in pairs}
-    edges = _edges(np.concatenate(list(shares.values())), signed=False)
-    for column, label, colour, line in pairs:
-        percent.hist(
-            shares[column].clip(upper=edges[-1]), bins=edges, histtype="step", color=colour, linestyle=line,
-            linewidth=1.6, label=label,
-        )  # fmt: skip
-    percent.set(xlabel="absolute percentage error")
-    percent.xaxis.set_major_formatter(PercentFormatter(1.0))
-    for axes in (signed, percent):
+    for percent in others:
+        sizes = {column: (rows[column] * rows["unit"] / rows["actual"]).abs() for column, *_ in pairs}
+        edges = _edges(np.concatenate(list(sizes.values())), signed=False)
+        for column, label, colour, line in pairs:
+            percent.hist(
+                sizes[column].clip(upper=edges[-1]), bins=edges, histtype="step", color=colour,
+                linestyle=line, linewidth=1.6, label=label,
+            )  # fmt: skip
+        percent.set(xlabel="absolute percentage error")
+        percent.xaxis.set_major_formatter(PercentFormatter(1.0))
+    for axes in (signed, *others):
         axes.grid(alpha=0.3)
     figure.legend(*signed.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9)
     return figure

@@ -30,6 +30,7 @@ from qhq.report.forecast_figures import (
     draw_errors,
     draw_rolling_skill,
     draw_series,
+    has_shares,
     rolling_skill,
     say_changes,
     say_errors,
@@ -71,7 +72,7 @@ from qhq.runs.run_folder import FAILED, FINISHED, RunFolder
 from qhq.runs.schema import read_record
 from qhq.runs.studies import NoiseRecord, read_study
 from qhq.training.checkpoint import read_weights
-from qhq.training.traces import OUTPUTS, weights_of_circuits
+from qhq.training.traces import OUTPUTS, circuits_of
 
 # Gates of a circuit up to which it is drawn in the page.
 # More take minutes, and nobody reads them.
@@ -242,7 +243,7 @@ def _metrics(material: Material) -> Iterable[Part]:
     for sentence in say_pooled({"the model": own}, tested.naive):
         yield Paragraph(sentence, tone="note")
     if tested.mape_reason:
-        yield Paragraph(f"No MAPE: {tested.mape_reason}", tone="note")
+        yield Paragraph(f"{tested.mape_reason}.", tone="note")
     if len(tested.symbols) > 1:
         yield _by_symbol(tested, best)
     yield from _by_kind(tested)
@@ -335,8 +336,11 @@ def _doctor(material: Material) -> Iterable[Part]:
         yield Paragraph("The doctor did not look at this model while it was trained.", tone="note")
         return
     state = "healthy" if doctor.healthy else "not healthy"
+    # It looked after the last epoch, and that may not be the model that the rest of the page is of.
+    untrained = _kept_untrained(record) and bool(doctor.epoch)
+    kept = ", which is not the one that was kept, the untrained one," if untrained else ""
     yield Paragraph(
-        f"After epoch {doctor.epoch} the model was {state}: {len(doctor.findings)} findings."
+        f"After epoch {doctor.epoch} the model{kept} was {state}: {len(doctor.findings)} findings."
         f" 'qhq doctor {record.run}' looks closer.",
         tone="good" if doctor.healthy else "bad",
     )
@@ -346,6 +350,13 @@ def _doctor(material: Material) -> Iterable[Part]:
             [str(each.get(key, "")) for key in keys] for each in doctor.findings
         ]
         yield Table("What the doctor found, and the fix", ("severity", "code", "what was found", "fix"), rows)
+
+
+def _kept_untrained(record: RunRecord | WalkRecord) -> bool:
+    """Whether the weights that were kept are those before the first epoch."""
+    if not isinstance(record, RunRecord):
+        return False
+    return record.best_epoch == 0 or (record.validation is not None and record.validation.epoch == 0)
 
 
 def _portability(material: Material) -> Iterable[Part]:
@@ -430,8 +441,17 @@ def _noise(material: Material) -> Iterable[Part]:
 
 def _circuit(material: Material) -> Iterable[Part]:
     quantum, ansatz = material.record.quantum, material.circuit
+    circuits = _circuits(material)
+    many = len(circuits)
+    if many > 1:
+        yield Paragraph(
+            f"The model has {many} circuits of one form, each with weights of its own: {', '.join(circuits)}."
+            " What follows is of one of them."
+        )
     if quantum is not None:
         yield facts({
+            "circuits of this form": many if many > 1 else None,
+            "weights of all of them": sum(map(len, circuits.values())) if many > 1 else None,
             "qubits": quantum.qubits, "inputs": quantum.inputs, "weights": quantum.weights,
             "observables": quantum.outputs, "depth": quantum.depth,
             "two-qubit gates": quantum.two_qubit_gates,
@@ -450,7 +470,8 @@ def _circuit(material: Material) -> Iterable[Part]:
         return
     trained = _trained_weights(material)
     # Several circuits of one ansatz have values of their own: they are listed under the training.
-    values = f", with {'the trained values' if trained else 'names'} on the gates of its weights"
+    kind = "untrained values, which were kept," if _kept_untrained(material.record) else "trained values"
+    values = f", with {f'the {kind}' if trained else 'names'} on the gates of its weights"
     values = values if ansatz.num_weights else ""
     yield picture(
         lambda: draw_roles(ansatz, trained),
@@ -557,36 +578,51 @@ def _circles(material: Material) -> Iterable[Part]:
     """Angles of the data and of the trained gates on the circle, and the latter as a table."""
     record, ansatz = material.record, material.circuit
     angles = record.angles if isinstance(record, RunRecord) else None
+    untrained = _kept_untrained(record)
     begun = (record.begun or []) if isinstance(record, RunRecord) else []
-    rotations = [] if ansatz is None else rotations_of(ansatz, _all_trained_weights(material), begun)
+    circuits = _circuits(material)
+    names = [name for name, weights in circuits.items() for _ in weights]
+    all_weights = [value for weights in circuits.values() for value in weights]
+    rotations = [] if ansatz is None else rotations_of(ansatz, all_weights, begun)
     if angles is None and not rotations:
         return
+    many = len(circuits)
     shown = [] if angles is None else ["of the data, with the area by how many there are"]
-    shown += ["of the trained gates, each on a ring of its own"] if rotations else []
+    gates = "gates of the kept, untrained model" if untrained else "trained gates"
+    shown += [f"of the {gates}, each on a ring of its own"] if rotations else []
     known = any(each.begun is not None for each in rotations)
     moved = max((abs(each.angle - each.begun) for each in rotations if each.begun is not None), default=0.0)
     of_data = "" if angles is None else f" Angles of {angles.windows} windows of the validation split."
+    if angles is not None and many > 1:
+        of_data += (
+            f" An input's angles are those of the input of that number of all {many} circuits, and of all"
+            " their calls, counted together."
+        )
+    kind = "angles of the kept, untrained model" if untrained else "trained angles"
+    listed = f" {len(rotations)} {kind}, which the table below lists." if rotations else ""
+    began = ""
+    if known and moved > 0:
+        began = " A hollow mark is where a gate began, and a line goes from there to where it is."
+    elif known:
+        began = " No gate is anywhere else than where it began."
+    farthest = f" The one that moved farthest moved by {moved:.3g} rad." if known and moved > 0 else began
     yield picture(
-        lambda: draw_circles(angles, rotations),
-        alt=f"Angles on the circle.{of_data} {len(rotations)} trained angles, which the table below lists."
-        + (f" The one that moved farthest moved by {moved:.3g} rad." if known else ""),
-        caption=f"Angles on the circle, seen along the axis of the rotation: {' and '.join(shown)}."
-        + (
-            " A hollow mark is where a gate began, and a line goes from there to where it is."
-            if known
-            else ""
-        ),
+        lambda: draw_circles(angles, rotations, untrained=untrained),
+        alt=f"Angles on the circle.{of_data}{listed}{farthest}",
+        caption=f"Angles on the circle, seen along the axis of the rotation: {' and '.join(shown)}.{began}"
+        f"{of_data if many > 1 else ''}",
     )
     if rotations:
         rows: list[list[Value | TableCell]] = [
             [
-                plain(each.number), each.gate, each.begun, each.angle,
+                *([name] if many > 1 else []), plain(each.number), each.gate, each.begun, each.angle,
                 None if each.begun is None else each.angle - each.begun,
                 math.remainder(each.angle, 2 * math.pi) / math.pi,
             ]
-            for each in rotations
+            for name, each in zip(names, rotations, strict=True)
         ]  # fmt: skip
         columns = (
+            *(["circuit"] if many > 1 else []),
             "weight",
             "gate",
             "before training, rad",
@@ -594,7 +630,7 @@ def _circles(material: Material) -> Iterable[Part]:
             "moved by",
             "angle in (-1, 1], over π",
         )
-        yield Table("Trained angles", columns, rows, folded=True)
+        yield Table(kind[0].upper() + kind[1:], columns, rows, folded=True)
 
 
 def _landscape(material: Material) -> Iterable[Part]:
@@ -613,16 +649,16 @@ def _landscape(material: Material) -> Iterable[Part]:
     yield Paragraph(found.says)
 
 
-def _all_trained_weights(material: Material) -> list[float]:
-    """Weights of all circuits of a run, one circuit after the other."""
+def _circuits(material: Material) -> dict[str, list[float]]:
+    """The kept weights of each circuit of a run by its name; all circuits of a run are of one ansatz."""
     ansatz, record = material.circuit, material.record
     try:
         found = read_weights(material.folder.weights)
     except QHQError:
-        return []
+        return {}
     stages = (record.stages if isinstance(record, RunRecord) else None) or []
     layers = [each.name for each in stages if each.kind == "QuantumLayer"]
-    return weights_of_circuits(found, layers, 0 if ansatz is None else ansatz.num_weights)
+    return circuits_of(found, layers, 0 if ansatz is None else ansatz.num_weights)
 
 
 def _made(material: Material) -> Iterable[Part]:
@@ -679,12 +715,7 @@ def _forecasts(material: Material) -> Iterable[Part]:
             caption="Skill over time: above the dotted line the model errs less than the last value.",
             caveat=caveat,
         )
-    yield picture(
-        lambda: draw_errors(table),
-        alt=f"Histograms of errors and of absolute percentage errors. {say_errors(table)}",
-        caption="Errors beside those of the last value; the outermost bins hold what lies beyond.",
-        caveat=caveat,
-    )
+    yield _errors(material, table)
     yield picture(
         lambda: draw_changes(table),
         alt="The change that was forecast against the change that came, a dot a forecast."
@@ -694,6 +725,23 @@ def _forecasts(material: Material) -> Iterable[Part]:
         caveat=caveat,
     )  # fmt: skip
     yield from _moneyness(material)
+
+
+def _errors(material: Material, table: pd.DataFrame) -> Part:
+    """Histograms of the errors; of percentage errors only where the metrics have a MAPE."""
+    tested = material.tested
+    refused = "" if tested is None else (tested.mape_reason or "").removeprefix("No MAPE: ")
+    if not refused and not has_shares(table):  # a run of a version that refused no MAPE
+        refused = "not every value that came is above zero"
+    shares = not refused
+    without = f" Percentage errors are left out: {refused}." if refused else ""
+    return picture(
+        lambda: draw_errors(table, shares=shares),
+        alt=f"Histograms of errors{' and of absolute percentage errors' if shares else ''}."
+        f" {say_errors(table, shares=shares)}",
+        caption=f"Errors beside those of the last value; the outermost bins hold what lies beyond.{without}",
+        caveat=material.caveat,
+    )
 
 
 def _moneyness(material: Material) -> Iterable[Part]:

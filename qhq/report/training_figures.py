@@ -160,7 +160,9 @@ _MOST_INPUTS = 6
 _GATES = {"RX": "tab:orange", "RY": "tab:blue", "RZ": "tab:green"}
 
 
-def draw_circles(angles: AngleCounts | None, rotations: Sequence[TrainedAngle]) -> Figure:
+def draw_circles(
+    angles: AngleCounts | None, rotations: Sequence[TrainedAngle], *, untrained: bool = False
+) -> Figure:
     """Angles on the circle: how data are spread on it on the left, and the trained weights on the right.
 
     Seen along the axis of a rotation: RY by an angle carries the state up (|0>) to that angle, so that |1> is
@@ -169,6 +171,7 @@ def draw_circles(angles: AngleCounts | None, rotations: Sequence[TrainedAngle]) 
     Args:
         angles: Of the data, as the run has them; None leaves their circle out.
         rotations: Trained angles; none leaves theirs out.
+        untrained: Whether they are those of an untrained model that was kept.
     """
     count = (angles is not None) + bool(rotations)
     figure = Figure(figsize=(5.2 * max(count, 1), 5.2), layout="constrained")
@@ -177,7 +180,8 @@ def draw_circles(angles: AngleCounts | None, rotations: Sequence[TrainedAngle]) 
         place += 1
         _draw_data_angles(_circle(figure, count, place, "Angles of the data"), angles)
     if rotations:
-        _draw_rotations(_circle(figure, count, place + 1, "Trained angles"), rotations)
+        title = "Angles of the kept, untrained model" if untrained else "Trained angles"
+        _draw_rotations(_circle(figure, count, place + 1, title), rotations)
     return figure
 
 

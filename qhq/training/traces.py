@@ -33,7 +33,12 @@ def copy_parts(parts: Parts) -> dict[str, list[Tensor]]:
 
 
 def weights_of_circuits(tensors: Mapping[str, Tensor], layers: Iterable[str], size: int) -> list[float]:
-    """Weights of all circuits of a model, one circuit after the other, in the order of their names.
+    """Weights of all circuits of a model, one circuit after the other (`circuits_of`)."""
+    return [value for weights in circuits_of(tensors, layers, size).values() for value in weights]
+
+
+def circuits_of(tensors: Mapping[str, Tensor], layers: Iterable[str], size: int) -> dict[str, list[float]]:
+    """Weights of each circuit of a model by its name, in the order of the names.
 
     Args:
         tensors: By name, as a checkpoint has them.
@@ -46,7 +51,10 @@ def weights_of_circuits(tensors: Mapping[str, Tensor], layers: Iterable[str], si
         for name, each in tensors.items()
         if (name in own or name == "quantum.weight" or ".circuits." in name) and tuple(each.shape) == (size,)
     ]
-    return [float(value) for name in sorted(names) for value in tensors[name]]
+    return {
+        name.removeprefix("module.").removesuffix(".weight"): [float(value) for value in tensors[name]]
+        for name in sorted(names)
+    }
 
 
 @torch.no_grad()

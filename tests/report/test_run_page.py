@@ -17,7 +17,8 @@ from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.errors import ConfigError
 from qhq.experiment.evaluate import circuit_arguments, encode
 from qhq.report.model_diagram import diagram_of, diagram_of_run
-from qhq.report.run_page import _DAMAGED, SECTIONS
+from qhq.report.page import Paragraph
+from qhq.report.run_page import _DAMAGED, SECTIONS, Material, _circuits
 from qhq.runs.run_folder import RunFolder
 from tests.report.pages import read_page
 
@@ -208,6 +209,35 @@ def test_an_unfinished_run_says_so(run):
     record = {key: value for key, value in record.items() if key != "metrics"} | {"status": "running"}
     (run.folder / "run.json").write_text(json.dumps(record))
     assert "not finished" in read_page(run.report().read_text()).texts["main"][0]
+
+
+def test_a_run_that_kept_its_untrained_model_says_of_what_its_angles_are(run):
+    path = run.folder / "run.json"
+    content = json.loads(path.read_text())
+    reason = "No MAPE: close is a logarithm, whose zero means nothing"
+    content["metrics"] |= {"mape_reason": reason}
+    content["validation"] |= {"epoch": 0}
+    content["begun"] = [value for each in _circuits(_material(run)).values() for value in each]
+    path.write_text(json.dumps(content))
+    circles, angles = _captioned("ngles", SECTIONS["Training"](_material(run)))
+    assert angles.caption == "Angles of the kept, untrained model"
+    assert "hollow" not in circles.caption
+    assert "trained gates" not in circles.caption
+    assert "No gate is anywhere else" in circles.caption
+    said = [part.text for part in SECTIONS["Metrics"](_material(run)) if isinstance(part, Paragraph)]
+    assert f"{reason}." in said
+    (errors,) = _captioned("rrors beside", SECTIONS["Forecasts"](_material(run)))
+    assert "percentage errors" not in errors.alt
+    assert errors.caption.endswith(f"left out: {reason.removeprefix('No MAPE: ')}.")
+
+
+def _captioned(words, parts):
+    return [part for part in parts if words in getattr(part, "caption", "")]
+
+
+def _material(run) -> Material:
+    folder = RunFolder(run.folder)
+    return Material(folder, folder.read_record())
 
 
 def test_a_file_that_cannot_be_written_is_an_error(run, study):
