@@ -150,8 +150,10 @@ def check(
             breach_lines,
             file_facts,
             file_parts,
+            find_refusal,
             look_for_leaks,
             plausible_lines,
+            refusal_lines,
         )
         from qhq.data.checks import find_breaches, rows_aside
         from qhq.data.columns import columns_to_read
@@ -169,14 +171,17 @@ def check(
         errors, aside = (sum(breach.severity == each for breach in found) for each in ("error", "aside"))
         left_out = rows_aside(found)
         counts = {"errors": errors, "warnings": len(found) - errors - aside, "aside": aside}
-        form = file_facts(named)
-        looked = look_for_leaks(named, names, refused=errors > 0)
+        form = file_facts(named, overrides or [])
+        refusal = None if errors else find_refusal(named, overrides or [])
+        refused = errors > 0 or refusal is not None
+        looked = look_for_leaks(named, names, refused=refused)
         facts = {
             "origin": origin,
             "panel": spec.kind,
             "rows": len(frame),
             **counts,
             "rows_aside": left_out,
+            "refusal": refusal,
             "breaches": [breach.to_dict() for breach in found],
             **(form or {}),
             "plausibility": looked.to_dict(),
@@ -185,9 +190,10 @@ def check(
             f"{origin}: {len(frame):,} rows of {spec.kind}.\nRules broken: {errors}, rows left out:"
             f" {left_out:,} (rules: {aside}), warnings: {counts['warnings']}."
         )
-        lines = (*breach_lines(found), *plausible_lines(looked))
-        output.result(facts, *([] if form is None else file_parts(form)), verdict, *lines)
-        if errors:
+        lines = (*refusal_lines(refusal), *breach_lines(found), *plausible_lines(looked))
+        shown = [] if form is None else file_parts(form, refused=refused)
+        output.result(facts, *shown, verdict, *lines)
+        if refused:
             raise typer.Exit(1)
 
 

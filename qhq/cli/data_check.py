@@ -64,8 +64,8 @@ class FileFacts(TypedDict):
     command: str
 
 
-def file_facts(named: NamedData) -> FileFacts | None:
-    """What a file is and how it is read; None for a config or a recording."""
+def file_facts(named: NamedData, overrides: Sequence[str] = ()) -> FileFacts | None:
+    """What a file is and how it is read, with these overrides; None for a config or a recording."""
     reading = named.reading
     if reading is None:
         return None
@@ -87,7 +87,7 @@ def file_facts(named: NamedData) -> FileFacts | None:
         "sample": _sample(reading),
         "notes": list(reading.notes),
         "config": _config(named, reading),
-        "command": _command(named, reading),
+        "command": _command(named, overrides),
     }
 
 
@@ -162,11 +162,17 @@ def _config(named: NamedData, reading: FileReading) -> str:
     return "\n".join(lines)
 
 
-def _command(named: NamedData, reading: FileReading) -> str:
+def _command(named: NamedData, overrides: Sequence[str]) -> str:
     """The command that trains on the file."""
     import shlex
 
-    what = "qhq train experiments/options" if reading.kind == "options" else "qhq train"
+    config, sets = _training(named, overrides)
+    what = "qhq train" if config is None else f"qhq train {config}"
+    return " ".join([what, *(f"--set {shlex.quote(each)}" for each in sets)])
+
+
+def _training(named: NamedData, overrides: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The config that trains on a file or a recording, None for the quickstart, and what is set of it."""
     sets = [f"data.path={named.spec.path}"]
     sets += [] if named.spec.calendar is None else [f"data.calendar={named.spec.calendar}"]
     given = named.spec.format.model_dump(mode="json", exclude_defaults=True)
@@ -174,7 +180,26 @@ def _command(named: NamedData, reading: FileReading) -> str:
         # --set takes one value a key, so that a mapping is written entry by entry.
         pairs = value.items() if isinstance(value, dict) else [("", value)]
         sets += [f"data.format.{key}{'.' if name else ''}{name}={_yaml(each)}" for name, each in pairs]
-    return " ".join([what, *(f"--set {shlex.quote(each)}" for each in sets)])
+    # What was set for this check, a shorter window for example, decides whether a training takes the rows.
+    sets += [each for each in overrides if not re.match(r"\s*data\.(path|calendar|format)\b", each)]
+    return "experiments/options" if named.spec.kind == "options" else None, sets
+
+
+def find_refusal(named: NamedData, overrides: Sequence[str]) -> str | None:
+    """Why a training would refuse rows that break no rule, too few for example; None if it takes them.
+
+    Of a file or a recording the training is the one whose command is shown.
+    """
+    from qhq.data.prepare import prepare
+    from qhq.errors import QHQError
+    from qhq.experiment.config import load_config
+
+    try:
+        spec = named.spec if named.has_split else load_config(*_training(named, overrides)).data
+        prepare(spec)
+    except QHQError as error:
+        return str(error)
+    return None
 
 
 def _yaml(value: Any) -> str:
@@ -189,8 +214,8 @@ def _yaml(value: Any) -> str:
 _OTHERWISE = ("true", "false", "yes", "no", "on", "off", "null", "nan", "y", "n")
 
 
-def file_parts(facts: FileFacts) -> list[str | Table]:
-    """The same for a person, in 80 columns."""
+def file_parts(facts: FileFacts, *, refused: bool) -> list[str | Table]:
+    """The same for a person, in 80 columns; the command only where a training would not refuse the rows."""
     where = [facts["container"]]
     if facts["container"] == "CSV":
         delimiter = {"\t": "tab", None: ""}.get(facts["delimiter"], str(facts["delimiter"]))
@@ -211,12 +236,8 @@ def file_parts(facts: FileFacts) -> list[str | Table]:
     more = len(facts["symbols"]) - _SHOWN_SYMBOLS
     lines.append(_wrap(f"Symbols: {'; '.join(spans)}" + (f"; and {more} more" if more > 0 else ""), "  "))
     lines += [_wrap(f"Note: {note}.", "  ") for note in facts["notes"]]
-    config = [
-        "Config that reads it:",
-        textwrap.indent(facts["config"], "  "),
-        "Train on it:",
-        f"  {facts['command']}",
-    ]
+    config = ["Config that reads it:", textwrap.indent(facts["config"], "  ")]
+    config += [] if refused else ["Train on it:", f"  {facts['command']}"]
     return ["\n".join(lines), *_sample_table(facts["sample"]), "\n".join(config)]
 
 
@@ -335,6 +356,11 @@ def _doubt(doubt: LeakDoubt) -> list[str]:
         _wrap(f"  fix: {doubt.fix}", "    "),
         _wrap(f"  looked at, and right: --accept '{doubt.code}'", "    "),
     ]
+
+
+def refusal_lines(refusal: str | None) -> list[str]:
+    """Why a training would refuse the rows, for a person."""
+    return [] if refusal is None else [_wrap(f"Training would refuse them: {refusal}")]
 
 
 def breach_lines(breaches: Iterable[Breach]) -> list[str]:

@@ -33,8 +33,9 @@ from qhq.experiment.reopening import check_own_prices, open_run_design
 from qhq.files import Json
 from qhq.models.features import FeatureForecaster
 from qhq.models.spec import MODULE_IN_MEMORY, FeaturesSpec, ModelSpec, is_gated
+from qhq.paths import as_argument
 from qhq.runs.record import RunRecord
-from qhq.runs.run_folder import FINISHED, RunFolder, find_run, refers_to_run
+from qhq.runs.run_folder import FAILED, FINISHED, RunFolder, find_run, refers_to_run
 from qhq.runs.schema import OTHER_RUN
 from qhq.training.checkpoint import load_state, load_weights
 from qhq.training.loop import Samples, TrainingState, Watcher
@@ -97,7 +98,7 @@ def examine_subject(reference: str | None, overrides: Sequence[str] = ()) -> Exa
         if not overrides:
             config = load_config(str(folder.config))
             record = folder.read_record()
-            which = "" if _keeps_training(record) else f", {_which_weights(folder)}"
+            which = "" if _keeps_training(record) else f", {_which_weights(folder, record)}"
             doubts = read_doubts(record.plausibility)
             found, subject = examine_run(folder), f"run {folder.name}{which}{_without_gradients(config)}"
             return Examination(subject, config.data.caveat, found, doubts, config.quantum is not None)
@@ -180,11 +181,17 @@ def _keeps_training(record: RunRecord) -> bool:
     return record.status == FINISHED and record.best_epoch != 0
 
 
-def _which_weights(folder: RunFolder) -> str:
-    """Which weights are looked at of a run whose best ones say nothing of its training."""
+def _which_weights(folder: RunFolder, record: RunRecord) -> str:
+    """Which weights are looked at of a run without best ones, or whose best ones are the untrained ones."""
+    trained = folder.resume.exists()
+    if record.status != FINISHED:
+        # Which weights it will forecast with is settled when it is finished, and not before.
+        state = "failed" if record.status == FAILED else "is not finished"
+        weights = "with the weights of its last epoch so far" if trained else "as it began"
+        return f"which {state} ('qhq train --resume {as_argument(folder.path)}' goes on), {weights}"
     return (
         "with the weights of its last epoch, though it forecasts with the untrained ones"
-        if folder.resume.exists()
+        if trained
         else "as it began"
     )
 

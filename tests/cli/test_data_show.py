@@ -96,7 +96,7 @@ def test_show_refuses_an_output_that_is_a_file(qhq, study):
 
 
 def test_check_of_good_rows(qhq, study):
-    prices().to_csv("own.csv", index=False)
+    prices(300).to_csv("own.csv", index=False)
     result = qhq("data", "check", "own.csv", "--json")
     assert result.exit_code == 0
     answer = json.loads(result.stdout)
@@ -104,7 +104,7 @@ def test_check_of_good_rows(qhq, study):
         key: answer[key] for key in ("origin", "panel", "rows", "errors", "warnings", "aside", "breaches")
     }
     assert found == {
-        "origin": "own.csv", "panel": "stocks", "rows": 60, "errors": 0, "warnings": 0, "aside": 0,
+        "origin": "own.csv", "panel": "stocks", "rows": 300, "errors": 0, "warnings": 0, "aside": 0,
         "breaches": [],
     }  # fmt: skip
 
@@ -127,7 +127,7 @@ def test_check_names_every_broken_rule_with_its_rows(qhq, study):
 
 
 def test_check_with_warnings_only_is_good(qhq, study):
-    frame = prices()
+    frame = prices(300)
     frame.loc[30:, "close"] *= 0.5
     frame.to_csv("own.csv", index=False)
     result = qhq("data", "check", "own.csv", "--json")
@@ -175,7 +175,9 @@ def test_a_config_that_is_not_there_is_status_2(qhq):
 
 ROW = '"{month:02d}/{day:02d}/2021","1,{close}.50","1,210.00","1,240.00","1,190.00","1.2M","0.45%"\n'
 INVESTING = '\ufeff"Date","Price","Open","High","Low","Vol.","Change %"\n' + "".join(
-    ROW.format(month=month, day=day, close=day + 200) for month in range(6, 0, -1) for day in range(28, 0, -1)
+    ROW.format(month=month, day=day, close=day + 200)
+    for month in range(12, 0, -1)
+    for day in range(28, 0, -1)
 )
 
 
@@ -187,12 +189,12 @@ def test_check_says_what_a_file_is_and_what_reads_it(qhq, study):
     assert answer["columns"] == {
         "date": "Date", "open": "Open", "high": "High", "low": "Low", "close": "Price", "volume": "Vol.",
     }  # fmt: skip
-    assert answer["symbols"] == [{"symbol": "AAPL", "first": "2021-01-01", "last": "2021-06-28", "rows": 168}]
+    assert answer["symbols"] == [{"symbol": "AAPL", "first": "2021-01-01", "last": "2021-12-28", "rows": 336}]
     assert answer["sample"][0]["close"] == 1228.5
     (study / "own.yaml").write_text(
         answer["config"].replace("data:", "data:\n  features: [close]\n  targets: [close]")
     )
-    assert json.loads(qhq("data", "show", "own.yaml", "--json").stdout)["rows"][0]["rows"] == 168
+    assert json.loads(qhq("data", "show", "own.yaml", "--json").stdout)["rows"][0]["rows"] == 336
     people = qhq("data", "check", "AAPL Historical Data.csv").stdout
     assert max(map(len, people.splitlines())) <= 80
     assert "qhq train --set 'data.path=AAPL Historical Data.csv'" in people

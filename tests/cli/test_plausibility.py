@@ -55,6 +55,22 @@ def test_check_of_rows_that_training_refuses_says_that_it_did_not_look(qhq, leak
     result = qhq("data", "check", "leak.csv")
     assert result.exit_code == 1
     assert "Leaks: not looked for; training would refuse these rows." in result.stdout
+    assert "Train on it" not in result.stdout
+
+
+def test_check_refuses_what_breaks_no_rule_and_is_too_short_to_train_on(qhq, study):
+    table = frame("AAA", days(29), close=walk(np.random.default_rng(1), 29))
+    table.to_csv(study / "short.csv", index=False)
+    result = qhq("data", "check", "short.csv")
+    assert result.exit_code == 1
+    assert "Training would refuse them: The train split must hold window" in result.stdout
+    assert "Train on it" not in result.stdout
+    refusal = json.loads(qhq("data", "check", "short.csv", "--json").stdout)["refusal"]
+    assert str(refusal) in qhq("train", "--set", "data.path=short.csv").stderr.replace("\n", " ")
+    # With the windows that the rows are long enough for, the command says so too.
+    taken = qhq("data", "check", "short.csv", "--set", "data.window=2")
+    assert taken.exit_code == 0
+    assert "qhq train --set data.path=short.csv --set data.window=2" in taken.stdout
 
 
 def test_training_shouts_and_its_run_and_the_doctor_remember(qhq, leak):

@@ -101,6 +101,10 @@ def test_a_run_cut_off_after_its_last_epoch_is_looked_at_when_resumed(study):
         train("training.epochs=1", watcher=CutOff())
     cut = list_runs()[-1]
     assert examine_run(cut).healthy
+    # Unfinished, it has not said yet which weights it forecasts with.
+    subject = examine_subject(cut.name).subject
+    assert subject.startswith(f"run {cut.name}, which is not finished ('qhq train --resume ")
+    assert subject.endswith("goes on), with the weights of its last epoch so far")
     assert resume_run(cut, Listener()).read_record().to_dict()["doctor"]["epoch"] == 1
 
 
