@@ -97,19 +97,20 @@ def _ablation(record: AblationRecord, of: str) -> Iterable[Part]:
 
 def _variants(record: AblationRecord, of: str) -> Table:
     losses = [name for name in (record.loss, *record.other_losses) if name is not None]
-    columns = ["variant", "what it is", "weights of the middle", "trained", "of all", "MAE", "95 % interval",
-               "skill", *(TITLES.get(name, name) for name in losses), "the hybrid against it"]  # fmt: skip
+    # What decides comes first: a screen may cut off what stands on the right.
+    columns = ["variant", "skill", "the hybrid against it", "what it is", "MAE", "95 % interval",
+               *(TITLES.get(name, name) for name in losses), "weights of the middle", "trained", "of all"]  # fmt: skip
     rows = []
     for row in record.rows:
         others = row.to_dict()
         said = row.hybrid_vs_says or "–"
         role = row.role
         rows.append([
-            row.variant.replace("_", " "), row.meaning,
-            *(each for each in (row.parameters_middle, row.parameters_trained, row.parameters_total)),
-            row.mae, interval_text(row.mae_low, row.mae_high), percent(row.skill),
-            *(row.loss if name == record.loss else others.get(name) for name in losses),
+            row.variant.replace("_", " "), percent(row.skill),
             f"{said}; named in advance: {role}" if role else said,
+            row.meaning, row.mae, interval_text(row.mae_low, row.mae_high),
+            *(row.loss if name == record.loss else others.get(name) for name in losses),
+            row.parameters_middle, row.parameters_trained, row.parameters_total,
         ])  # fmt: skip
     hybrid = frozenset(place for place, row in enumerate(record.rows) if row.variant == "hybrid")
     return Table(

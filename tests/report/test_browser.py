@@ -189,3 +189,17 @@ def test_nothing_is_cut_off_on_paper(page):
     assert wide == []
     assert max(tall) < 1046
     assert ground == "rgb(255, 255, 255)"
+
+
+def test_paper_breaks_no_number_and_repeats_the_text_of_a_header(page):
+    """Law: Chromium paints no button in a header that it repeats, and a number over two lines is two numbers."""
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 718, "height": 1046})
+    unfold(page)
+    shown = page.eval_on_selector_all("th button", "all => all.map(each => getComputedStyle(each).display)")
+    broken = page.eval_on_selector_all(
+        "tbody .n", "all => all.filter(each => getComputedStyle(each).whiteSpace !== 'nowrap').length"
+    )
+    page.emulate_media(media="screen")
+    assert set(shown) == {"contents"}
+    assert broken == 0
