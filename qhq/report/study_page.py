@@ -99,7 +99,8 @@ def _variants(record: AblationRecord, of: str) -> Table:
     losses = [name for name in (record.loss, *record.other_losses) if name is not None]
     # What decides comes first: a screen may cut off what stands on the right.
     columns = ["variant", "skill", "the hybrid against it", "what it is", "MAE", "95 % interval",
-               *(TITLES.get(name, name) for name in losses), "weights of the middle", "trained", "of all"]  # fmt: skip
+               *(TITLES.get(name, name) for name in losses), "weights of the middle", "trained",
+               "of all"]  # fmt: skip
     rows = []
     for row in record.rows:
         others = row.to_dict()

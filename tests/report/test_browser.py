@@ -192,7 +192,7 @@ def test_nothing_is_cut_off_on_paper(page):
 
 
 def test_paper_breaks_no_number_and_repeats_the_text_of_a_header(page):
-    """Law: Chromium paints no button in a header that it repeats, and a number over two lines is two numbers."""
+    """Law: of a header that it repeats Chromium paints no button, and a broken number reads as two."""
     page.emulate_media(media="print")
     page.set_viewport_size({"width": 718, "height": 1046})
     unfold(page)
