@@ -6,7 +6,7 @@ error beside that of the task's baseline, and says what it was measured on. Only
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from qhq.errors import apart
@@ -145,20 +145,23 @@ def say_pooled(errors: Mapping[str, Errors], naive: Errors) -> list[str]:
         errors: By the name that a table has for a forecast.
         naive: Of the last value.
     """
-    odd = [
-        name
-        for name, each in errors.items()
-        if each.mae is not None
-        and naive.mae is not None
-        and each.skill is not None
-        and (each.mae - naive.mae) * each.skill > 0
-    ]
-    if not odd:
-        return []
-    return [
-        f"MAE and skill disagree on {', '.join(odd)}: MAE is pooled, so that the dearest symbols weigh most;"
-        " skill is the mean over the symbols."
-    ]
+    odd = [name for name, each in errors.items() if disagree(each, naive)]
+    return [say_disagreement(odd)] if odd else []
+
+
+def disagree(own: Errors, naive: Errors) -> bool:
+    """Whether a forecast is better than the last value by its MAE and worse by its skill, or the reverse."""
+    if own.mae is None or naive.mae is None or own.skill is None:
+        return False
+    return (own.mae - naive.mae) * own.skill > 0
+
+
+def say_disagreement(names: Iterable[str]) -> str:
+    """Why MAE and skill disagree on the forecasts of these names."""
+    return (
+        f"MAE and skill disagree on {', '.join(names)}: MAE is pooled, so that the dearest symbols weigh"
+        " most; skill is the mean over the symbols."
+    )
 
 
 def say_subset(record: RunRecord | WalkRecord) -> list[str]:
@@ -194,7 +197,7 @@ def say_coverage(coverage: Sequence[Mapping[str, Any]]) -> str:
     first = coverage[0]
     held, dates = first["held"], first["by_date"]
     ends = (
-        f"95 % interval {held['low']:.3f} to {held['high']:.3f}"
+        f"95 % interval {100 * held['low']:.1f} to {100 * held['high']:.1f} %"
         if held["low"] is not None
         else held["reason"]
     )
@@ -203,8 +206,8 @@ def say_coverage(coverage: Sequence[Mapping[str, Any]]) -> str:
         f" ({held['count']:,} values on {held['dates']} dates, {ends})"
     )
     if held["count"] >= _MANY_VALUES * held["dates"]:
-        said += f"; single dates from {dates['lowest']:.2f} to {dates['highest']:.2f}"
-    parts = [f"{name} {part['value']:.2f}" for name, part in first["by_regime"].items()]
+        said += f"; single dates from {100 * dates['lowest']:.0f} to {100 * dates['highest']:.0f} %"
+    parts = [f"{name} {100 * part['value']:.0f} %" for name, part in first["by_regime"].items()]
     said += f"; {', '.join(parts)}" if len(parts) > 1 else ""
     if held["dates"] < _FEW_DATES and held["count"] > held["dates"]:
         said += (

@@ -6,7 +6,9 @@ such groups: an error of one has no meaning beside an error of the other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
@@ -14,9 +16,10 @@ from matplotlib.ticker import PercentFormatter
 from qhq.data.caveat import Caveat
 from qhq.evaluation.baselines.catalogue import label_of
 from qhq.report.page import Page, Paragraph, Part, Section, Table, TableCell, Value, percent, picture, plain
-from qhq.report.run_page import Material, say_run_verdict, strongest
+from qhq.report.run_page import Material, pooled_notes, say_run_verdict, strongest
 from qhq.report.training_figures import set_epochs
 from qhq.runs.comparison import RunTable, run_skill
+from qhq.runs.measures import Errors
 from qhq.runs.record import RunRecord
 
 # Runs whose losses are drawn: the colours and dashes of more cannot be told apart.
@@ -24,6 +27,9 @@ _MOST_CURVES = 20
 
 # Runs whose configs have a column each.
 _MOST_SIDE_BY_SIDE = 4
+
+# Skills that differ by less are the same: a sum over symbols is never exact.
+_SAME = 1e-9
 
 # Words between commas of a heading or of a value of a config.
 _MOST_WORDS = 24
@@ -53,33 +59,105 @@ def comparison_page(materials: Sequence[Material], table: RunTable) -> Page:
         Section("Training", list(_losses(materials))),
     ]
     names = ", ".join(records) if len(records) <= 3 else f"{len(records)} runs"
-    return Page(f"Comparison of {names}", "Comparison", _say(table), sections, caveat)
+    return Page(f"Comparison of {names}", "Comparison", _say(table, records), sections, caveat)
 
 
-def _say(table: RunTable) -> str:
-    said = []
+@dataclass(frozen=True)
+class _Family:
+    """Finished runs of a group that differ in the seed alone, with the skill of each."""
+
+    runs: tuple[str, ...]
+    seeds: int
+    skills: tuple[float, ...]
+
+    @property
+    def skill(self) -> float:
+        return fmean(self.skills)
+
+    def say(self, of: str = "") -> str:
+        """Its skill; over several seeds the mean and its spread, since the best of them is luck."""
+        if self.seeds == 1:
+            more = len(self.runs) - 1
+            same = f" (one of {more + 1} runs of the same config and seed)" if more else ""
+            return f"{self.runs[0]}{same} has a skill of {percent(self.skill).text} over the last value{of}"
+        who = f"{len(self.runs)} runs that differ in the seed alone ({_shortened(', '.join(self.runs))})"
+        return (
+            f"{who} have a skill of {100 * self.skill:+.2f} ± {100 * stdev(self.skills):.2f} % over the last"
+            f" value (mean ± standard deviation; {percent(min(self.skills)).text} to"
+            f" {percent(max(self.skills)).text}){of}"
+        )
+
+
+def _families(table: RunTable, group: int) -> list[_Family]:
+    found: dict[str, list[int]] = {}
+    for place in table.places(group):
+        row = table.summaries[place]
+        if row["skill"] is not None:
+            own = {key: each for key, each in table.designs[place].items() if key not in ("seed", "name")}
+            same = repr([row["backend"], sorted((key, str(each)) for key, each in own.items())])
+            found.setdefault(same, []).append(place)
+    families = []
+    for places in found.values():
+        rows = [table.summaries[place] for place in places]
+        names, skills = (tuple(row[key] for row in rows) for key in ("run", "skill"))
+        families.append(_Family(names, len({row["seed"] for row in rows}), tuple(map(float, skills))))
+    return families
+
+
+def _strongest(table: RunTable, group: int, records: Mapping[str, Material]) -> tuple[str, float] | None:
+    """The strongest baseline of a group's test split, by its label, and its skill."""
+    found: list[tuple[str, float]] = []
+    for place in table.places(group):
+        tested = records[table.summaries[place]["run"]].tested
+        if tested is not None and (skill := run_skill(tested, rival := strongest(tested))) is not None:
+            found.append((label_of(rival), skill))
+    # Of several: baselines that read the features, such as ridge regression, are not the same in all runs.
+    return max(found, key=lambda each: each[1], default=None)
+
+
+def _say(table: RunTable, records: Mapping[str, Material]) -> str:
+    said, several_seeds = [], False
     for group in table.groups:
-        rows = [table.summaries[place] for place in table.places(group)]
-        known = [row for row in rows if row["skill"] is not None]
         where = f"Group {group}: " if len(table.groups) > 1 else ""
-        if not known:
+        families = _families(table, group)
+        if not families:
             said.append(f"{where}no run has results yet.")
             continue
-        best = max(known, key=lambda row: float(row["skill"]))
-        more = "" if len(known) == 1 else f", the highest of {len(known)} runs"
+        several_seeds |= any(each.seeds > 1 for each in families)
+        best = max(families, key=lambda each: each.skill)
+        what = "runs" if all(each.seeds == 1 for each in families) else "configs"
+        of = "" if len(families) == 1 else f", the highest of {len(families)} {what}"
+        rival = _strongest(table, group, records)
         said.append(
-            f"{where}{best['run']} has a skill of {percent(best['skill']).text} over the last value{more}."
+            f"{where}{best.say(of)}{'' if rival is None else _say_rival(best, len(families), rival)}."
         )
     # The best of many is the luckiest too; only an ablation tests.
-    return " ".join(
-        [*said, "One seed each, not tested: 'qhq ablate' tests whether a difference is more than luck."]
+    luck = (
+        "The seed that did best is chance and no result: take the mean. Nothing here is tested"
+        if several_seeds
+        else "One seed each, not tested"
     )
+    return " ".join([*said, f"{luck}: 'qhq ablate' tests whether a difference is more than luck."])
+
+
+def _say_rival(best: _Family, count: int, rival: tuple[str, float]) -> str:
+    """The strongest baseline beside the best run: a skill over the last value may hide that it loses."""
+    label, skill = rival
+    beaten = skill - best.skill
+    named = f"the strongest baseline of this test split, {label}"
+    if abs(beaten) <= _SAME:
+        return f", which is that of {named}"
+    if beaten > 0:
+        than = "" if count == 1 else " than all of them"
+        return f"; {named}, is better{than}, with {percent(skill).text}"
+    return f"; {named}, has {percent(skill).text}"
 
 
 def _group(table: RunTable, group: int, records: dict[str, Material]) -> Iterable[Part]:
     yield Paragraph(f"Each was asked for the same: {_shortened(table.headings[group])}.")
     rows: list[Sequence[Value | TableCell]] = []
     skills: dict[str, float] = {}
+    rival_of_all = _strongest(table, group, records)
     for place in table.places(group):
         row = table.summaries[place]
         tested = records[row["run"]].tested
@@ -96,11 +174,24 @@ def _group(table: RunTable, group: int, records: dict[str, Material]) -> Iterabl
                "skill", "strongest baseline, its skill")  # fmt: skip
     where = f"Group {group}: errors" if len(table.groups) > 1 else "Errors"
     yield Table(f"{where} on the test split, beside the last value and the strongest baseline", columns, rows)
+    named = [table.summaries[place] for place in table.places(group)]
+    yield from pooled_notes(
+        (row["run"], Errors(mae=row["mae"], skill=row["skill"]), Errors(mae=row["naive_mae"]))
+        for row in named
+    )
+    families = _families(table, group)
+    if len(families) > 1:
+        for family in families:
+            if family.seeds > 1:
+                yield Paragraph(f"{family.say()}.")
     if len(skills) > 1:
         said = "; ".join(f"{name} {value:+.2%}" for name, value in skills.items())
+        beside = (
+            "" if rival_of_all is None else f" Strongest baseline: {rival_of_all[0]} {rival_of_all[1]:+.2%}."
+        )
         yield picture(
-            lambda: _draw_skills(skills),
-            alt=f"Skill over the last value by run: {said}.",
+            lambda: _draw_skills(skills, rival_of_all),
+            alt=f"Skill over the last value by run: {said}.{beside}",
             caption="Skill over the last value; right is better.",
         )
     for place in table.places(group):
@@ -108,11 +199,13 @@ def _group(table: RunTable, group: int, records: dict[str, Material]) -> Iterabl
         yield Paragraph(f"{name}: {say_run_verdict(records[name])}")
 
 
-def _draw_skills(skills: dict[str, float]) -> Figure:
+def _draw_skills(skills: dict[str, float], rival: tuple[str, float] | None) -> Figure:
     figure = Figure(figsize=(9, 1 + 0.34 * len(skills)), layout="constrained")
     axes = figure.subplots()
     axes.plot([*skills.values()], [*skills], "o", color="tab:blue")
     axes.axvline(0, color="black", linestyle=":", label="last value")
+    if rival is not None and abs(rival[1]) > _SAME:
+        axes.axvline(rival[1], color="tab:red", linestyle="--", label=f"strongest baseline, {rival[0]}")
     axes.invert_yaxis()
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     axes.tick_params(axis="y", labelsize=8)
@@ -171,6 +264,10 @@ def _backends(materials: Sequence[Material]) -> Iterable[Part]:
     columns = ("run", "backend", "windows", "shots", "MAE", "skill", "change of MAE", "mean |<O> - exact|")
     if rows:
         yield Table("The same weights on other backends", columns, rows)
+        yield from pooled_notes(
+            (f"{material.record.run} on {result.label}", result.metrics, result.naive)
+            for material in materials for _, record in material.evaluations for result in record.results
+        )  # fmt: skip
 
 
 def _losses(materials: Sequence[Material]) -> Iterable[Part]:

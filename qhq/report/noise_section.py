@@ -27,7 +27,7 @@ def noise_parts(record: NoiseRecord) -> Iterable[Part]:
     )
     rows: list[list[Value | TableCell]] = [
         [row.backend, row.scale, _shots(row.shots), row.mae,
-         percent(row.skill), interval_text(row.skill_low, row.skill_high),
+         percent(row.skill), _percents(row.skill_low, row.skill_high),
          row.expectation_error, row.against_naive]
         for row in record.rows
     ]  # fmt: skip
@@ -116,7 +116,8 @@ def _mitigation(record: NoiseRecord) -> Iterable[Part]:
 
 
 def _percents(low: float | None, high: float | None) -> str | None:
-    return None if low is None or high is None else f"{100 * low:+.2f} to {100 * high:+.2f} %"
+    # As of `interval_text`: where nothing was drawn there is no interval, and none of width zero.
+    return None if low is None or high is None or low == high else f"{100 * low:+.2f} to {100 * high:+.2f} %"
 
 
 def _sizes(record: NoiseRecord) -> Iterable[Part]:

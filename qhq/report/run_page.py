@@ -22,7 +22,7 @@ from qhq.data.caveat import Caveat
 from qhq.errors import QHQError
 from qhq.evaluation.baselines.catalogue import label_of
 from qhq.experiment.plausibility import read_doubts
-from qhq.experiment.words import say_pooled, say_subset, say_test, say_validation
+from qhq.experiment.words import disagree, say_disagreement, say_pooled, say_subset, say_test, say_validation
 from qhq.report.calibrations import draw_trends, find_trends
 from qhq.report.figures import first_target, read_run_table
 from qhq.report.forecast_figures import (
@@ -253,6 +253,18 @@ def _metrics(material: Material) -> Iterable[Part]:
         yield Paragraph(tested.distribution.verdict)
 
 
+def pooled_notes(forecasts: Iterable[tuple[str, Errors, Errors]]) -> Iterable[Paragraph]:
+    """Why MAE and skill disagree on some forecasts of a table, if they do.
+
+    Args:
+        forecasts: Their labels, their errors, and those of the last value on the same windows.
+    """
+    # Each against the last value of its own windows, which are not the same in all rows.
+    odd = [label for label, errors, naive in forecasts if disagree(errors, naive)]
+    if odd:
+        yield Paragraph(say_disagreement(dict.fromkeys(odd)), tone="note")
+
+
 def _by_symbol(tested: TestMetrics, best: str) -> Table:
     others = [] if best == "naive" else [best]
     rows: list[list[Value | TableCell]] = []
@@ -375,6 +387,7 @@ def _portability(material: Material) -> Iterable[Part]:
     columns = ("backend", "evaluated", "windows", "shots", "MAE", "MAE last value", "skill",
                "change of MAE", "mean |<O> - exact|")  # fmt: skip
     yield Table("The same weights on other backends, the newest evaluation first", columns, errors)
+    yield from pooled_notes((result.label, result.metrics, result.naive) for _, result in results)
     # A table of its own: fifteen columns fit neither a screen nor a page.
     circuits: list[list[Value | TableCell]] = [
         [
@@ -807,8 +820,6 @@ def _provenance(material: Material) -> Iterable[Part]:
 
 def _design_rows(record: RunRecord | WalkRecord) -> Sequence[Sequence[Value | TableCell]]:
     """The resolved config by dotted keys."""
-    if isinstance(record, WalkRecord):
-        return [[key, TableCell(str(value))] for key, value in record.design.items()]
     return [
         [key, "null" if value is None else TableCell(str(value))] for key, value in run_design(record).items()
     ]

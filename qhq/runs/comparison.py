@@ -18,7 +18,7 @@ from typing import Any
 from qhq.errors import ConfigError, is_printable, nearest
 from qhq.files import Json
 from qhq.runs.measures import Errors, MetricsRecord
-from qhq.runs.record import RunRecord
+from qhq.runs.record import RunRecord, WalkRecord
 from qhq.runs.run_folder import RunFolder
 from qhq.runs.schema import MOST, OTHER_RUN
 
@@ -135,7 +135,7 @@ def run_skill(metrics: MetricsRecord, forecast: str = "test") -> float | None:
     return None if pooled is None else pooled.skill
 
 
-def run_design(record: RunRecord) -> Row:
+def run_design(record: RunRecord | WalkRecord) -> Row:
     """The resolved config of a run by dotted keys; a list is one text, such as ``gru 16, gru 16``.
 
     Raises:
@@ -199,7 +199,7 @@ def _mapping(record: RunRecord, key: str) -> Mapping[str, Any]:
     return value
 
 
-def _damaged(record: RunRecord, key: str, wanted: str, value: object) -> ConfigError:
+def _damaged(record: RunRecord | WalkRecord, key: str, wanted: str, value: object) -> ConfigError:
     return ConfigError(
         f"'{key}' of run.json must be {wanted}", got=f"{type(value).__name__} in {record.run}", fix=OTHER_RUN
     )

@@ -156,6 +156,9 @@ def say_found(row: Mapping[str, Any], key: str, level: float = SIGNIFICANCE) -> 
     'not shown (Holm p 0.400; detectable 5.1 %, about 1,400 dates needed)'
     >>> say_found({"vs_naive": "not tested", "vs_naive_reason": "one seed"}, "vs_naive")
     'one seed, not tested'
+    >>> pair = {"vs_mlp": "not shown", "vs_mlp_exploratory": True, "vs_mlp_suggests": None, "vs_mlp_p": 0.003}
+    >>> say_found(pair, "vs_mlp")
+    'exploratory: suggests nothing (p 0.003; the seeds do not agree)'
     """
     if row.get(key) is None:
         return ""
@@ -166,7 +169,10 @@ def say_found(row: Mapping[str, Any], key: str, level: float = SIGNIFICANCE) -> 
     if row.get(f"{key}_exploratory"):
         hint = row[f"{key}_suggests"]
         word = f"suggests {hint}" if hint else "suggests nothing"
-        return f"exploratory: {word} (p {say_p_value(row[f'{key}_p'])})"
+        p_value = row[f"{key}_p"]
+        # A small p-value that suggests nothing is a riddle without its reason (see `tested`).
+        why = "; the seeds do not agree" if not hint and p_value is not None and p_value <= level else ""
+        return f"exploratory: {word} (p {say_p_value(p_value)}{why})"
     p_value = row.get(f"{key}_p_holm")
     known = [] if p_value is None else [f"Holm p {say_p_value(p_value)}"]
     if verdict in ("better", "worse"):

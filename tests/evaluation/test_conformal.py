@@ -154,7 +154,9 @@ def test_thousands_of_windows_of_twelve_dates_are_twelve_observations():
     assert_allclose((found.by_date.lowest, found.by_date.highest), (0.48, 1.0), atol=0.06)
     text = say_coverage([asdict(found)])
     assert "(3,600 values on 12 dates, 95 % interval " in text
-    assert f"single dates from {found.by_date.lowest:.2f} to 1.00" in text
+    ends = f"{100 * found.held.low:.1f} to {100 * found.held.high:.1f} %"
+    assert f"95 % interval {ends})" in text
+    assert f"single dates from {100 * found.by_date.lowest:.0f} to 100 %" in text
     assert text.endswith("The values of a date hold or fail together: these are 12 observations, not more.")
 
 

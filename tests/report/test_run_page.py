@@ -178,6 +178,47 @@ def test_several_runs_stand_side_by_side(run, study):
     assert "2 runs" in page.texts["main"][0]
 
 
+def a_copy(run, study, name, skill, **design):
+    """A run as another seed or another config would have left it, with a skill of its own."""
+    other = study / "runs" / name
+    shutil.copytree(run.folder, other)
+    record = json.loads((other / "run.json").read_text())
+    record["metrics"]["test"]["skill"] = skill
+    record["design"] |= design
+    record["seed"] = design.get("seed", record["seed"])
+    (other / "run.json").write_text(json.dumps(record))
+    return other
+
+
+def verdict_of(*runs) -> str:
+    return read_page(write_report(*runs).read_text()).texts["main"][0].split("Nothing here")[0]
+
+
+def test_the_best_of_several_seeds_is_not_crowned(run, study):
+    seeds = [a_copy(run, study, f"own{seed}", skill, seed=seed) for seed, skill in enumerate((-0.1, 0.05, 0))]
+    said = verdict_of(*seeds)
+    assert "3 runs that differ in the seed alone (own0, own1, own2)" in said
+    assert "-1.67 ± 7.64 %" in said
+    assert "mean ± standard deviation; -10.00 % to +5.00 %" in said
+    assert "chance and no result" in said
+    assert "the highest of" not in said
+
+
+def test_a_baseline_that_is_better_is_named_in_the_verdict(run, study):
+    """Skill is over the last value alone: the best of the runs may still lose to another baseline."""
+    runs = []
+    for place, skill in enumerate((0.05, 0.02)):
+        other = a_copy(run, study, f"own{place}", skill, backend=f"b{place}")
+        record = json.loads((other / "run.json").read_text())
+        record["backend"] = f"b{place}"
+        record["metrics"]["baselines"] = {"drift": record["metrics"]["naive"] | {"skill": 0.08}}
+        (other / "run.json").write_text(json.dumps(record))
+        runs.append(other)
+    said = verdict_of(*runs)
+    assert "own0 has a skill of +5.00 % over the last value, the highest of 2 runs; the strongest" in said
+    assert "is better than all of them, with +8.00 %" in said
+
+
 def test_configs_of_many_runs_fit_a_page(run, study):
     """A column a run would be wider than paper: then a row has a value of a key, and who has it."""
     for place in range(5):
