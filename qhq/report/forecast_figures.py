@@ -9,7 +9,8 @@ of its prices.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from qhq.evaluation.metrics import relative_errors
 from qhq.report.figures import SERIES_SHOWN, first_target, longest_series, set_dates, short_name
 from qhq.runs.answers import PredictionRecord
 
@@ -36,6 +38,87 @@ def _one_step(predictions: pd.DataFrame) -> pd.DataFrame:
     finite = np.isfinite(rows[["actual", "forecast", "naive"]].to_numpy(dtype=float)).all(axis=1)
     known: pd.DataFrame = rows[finite].sort_values("date", kind="stable")
     return known
+
+
+def part_shown(predictions: pd.DataFrame) -> str:
+    """What the figures show of a run that forecasts more; empty where one step of one target is all there is.
+
+    >>> rows = pd.DataFrame({"horizon": [1, 1, 2, 2], "target": ["close", "high"] * 2})
+    >>> part_shown(rows), part_shown(rows[["horizon"]]), part_shown(rows[["horizon"]][:2])
+    ('close one step ahead', 'one step ahead', '')
+    """
+    steps, targets = _parts(predictions)
+    if len(steps) < 2 and len(targets) < 2:
+        return ""
+    return " ".join([*targets[:1], "one step ahead"])
+
+
+def say_parts(predictions: pd.DataFrame) -> str:
+    """What the errors of a run are the mean of, step by step and target by target; empty where it is nothing.
+
+    >>> say_parts(pd.DataFrame({"horizon": [1, 2, 3]}))
+    'steps 1 to 3'
+    >>> say_parts(pd.DataFrame({"horizon": [1, 1], "target": ["close", "high"]}))
+    'the targets close, high'
+    """
+    steps, targets = _parts(predictions)
+    said = [f"steps {steps[0]} to {steps[-1]}"] if len(steps) > 1 else []
+    said += [f"the targets {', '.join(targets)}"] if len(targets) > 1 else []
+    return " and ".join(said)
+
+
+def errors_by_part(predictions: pd.DataFrame, forecasts: Sequence[str]) -> list[PartErrors]:
+    """Errors of each step and target alone; none where there is one of each, of which all is said already.
+
+    Args:
+        predictions: As `read_run_table` gives them.
+        forecasts: Columns of forecasts, the model's first.
+    """
+    steps, targets = _parts(predictions)
+    if len(steps) < 2 and len(targets) < 2:
+        return []
+    finite = np.isfinite(predictions[["actual", "naive", *forecasts]].to_numpy(dtype=float)).all(axis=1)
+    rows = predictions[finite]
+    group = rows["underlying"] if "underlying" in rows else rows["symbol"]
+    found = []
+    names: list[str | None] = [*targets] or [None]
+    for target in names:
+        for step in steps:
+            here = rows["horizon"] == step
+            own = here if target is None else here & (rows["target"] == target)
+            if not own.any():
+                continue
+            # As (N, 1, 1): one step and one target, measured by the same rule as all of them together.
+            cells = {
+                name: rows.loc[own, name].to_numpy(dtype=float)[:, None, None]
+                for name in ("actual", "naive", *forecasts)
+            }
+            each = {
+                name: float(np.abs(cells[name] - cells["actual"]).mean()) for name in (*forecasts, "naive")
+            }
+            relative = relative_errors(
+                cells["actual"], cells[forecasts[0]], cells["naive"], group[own].to_numpy(dtype=str)
+            )
+            skill = None if relative.mae is None else 1 - relative.mae
+            found.append(PartErrors(target, step, int(own.sum()), each, skill))
+    return found
+
+
+@dataclass(frozen=True)
+class PartErrors:
+    """Errors of one step of one target: MAE by forecast, and the model's skill over the last value."""
+
+    target: str | None
+    step: int
+    forecasts: int
+    mae: Mapping[str, float]
+    skill: float | None
+
+
+def _parts(predictions: pd.DataFrame) -> tuple[list[int], list[str]]:
+    """Steps ahead in their order, and names of the targets, of which one alone has no column."""
+    steps = sorted(int(step) for step in predictions["horizon"].dropna().unique())
+    return steps, list(map(str, predictions["target"].unique())) if "target" in predictions else []
 
 
 def draw_series(predictions: pd.DataFrame, names: Sequence[str] | None = None) -> Figure:

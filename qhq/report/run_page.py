@@ -30,10 +30,13 @@ from qhq.report.forecast_figures import (
     draw_errors,
     draw_rolling_skill,
     draw_series,
+    errors_by_part,
     has_shares,
+    part_shown,
     rolling_skill,
     say_changes,
     say_errors,
+    say_parts,
     say_series,
     series_shown,
 )
@@ -242,6 +245,7 @@ def _metrics(material: Material) -> Iterable[Part]:
     own = tested.test.updated(skill=run_skill(tested))
     for sentence in say_pooled({"the model": own}, tested.naive):
         yield Paragraph(sentence, tone="note")
+    yield from _by_part(material, best)
     if tested.mape_reason:
         yield Paragraph(f"{tested.mape_reason}.", tone="note")
     if len(tested.symbols) > 1:
@@ -251,6 +255,32 @@ def _metrics(material: Material) -> Iterable[Part]:
         yield Paragraph(tested.intervals.verdict)
     if tested.distribution is not None and tested.distribution.verdict:
         yield Paragraph(tested.distribution.verdict)
+
+
+def _by_part(material: Material, best: str) -> Iterable[Part]:
+    """Of a run of several steps or targets: that its errors are one mean over them, and each alone."""
+    table = material.predictions
+    if table is None or not (pooled := say_parts(table)):
+        return
+    rivals = [best] if best != "naive" and best in table else []
+    parts = errors_by_part(table, ["forecast", *rivals])
+    targets = any(each.target for each in parts)
+    steps = len({each.step for each in parts}) > 1
+    by = " and ".join([*(["step"] if steps else []), *(["target"] if targets else [])])
+    yield Paragraph(
+        f"The errors above, and those by symbol, pool {pooled}: each is a mean over all of them"
+        f"{', in which a target of large values weighs most but in MASE and skill' if targets else ''}."
+        f" The table by {by} takes them apart.",
+        tone="note",
+    )
+    rows: list[list[Value | TableCell]] = [
+        [*([each.target] if targets else []), plain(each.step), each.forecasts, each.mae["forecast"],
+         each.mae["naive"], *(each.mae[name] for name in rivals), percent(each.skill)]
+        for each in parts
+    ]  # fmt: skip
+    labels = ["MAE model", *(f"MAE {label_of(name)}" for name in ("naive", *rivals))]
+    columns = (*(["target"] if targets else []), "steps ahead", "forecasts", *labels, "skill")
+    yield Table(f"Errors on the test split by {by}", columns, rows)
 
 
 def pooled_notes(forecasts: Iterable[tuple[str, Errors, Errors]]) -> Iterable[Paragraph]:
@@ -704,19 +734,18 @@ def _forecasts(material: Material) -> Iterable[Part]:
         return
     names, count = series_shown(table)
     some = "" if count == len(names) else f", {len(names)} of {count} symbols"
-    if "target" in table and table["target"].nunique() > 1:
-        yield Paragraph(
-            f"The figures below are of the first of {table['target'].nunique()} targets,"
-            f" {table['target'].iloc[0]}, one step ahead."
-        )
+    shown_part = part_shown(table)
+    of = f", {shown_part}" if shown_part else ""
+    if shown_part:
+        yield Paragraph(f"The figures below show one part of {say_parts(table)}: {shown_part}.")
     # A few at a time: a figure of twelve is taller than paper, and could not be read if it were made to fit.
     for first in range(0, len(names), _SERIES_A_FIGURE):
         shown = names[first : first + _SERIES_A_FIGURE]
         yield picture(
             partial(draw_series, table, shown),
             alt=f"Forecasts over time, beside what came and the last value. {say_series(table, shown)}",
-            caption=f"The newest rows of the test split, one step ahead{some}: forecast with its interval,"
-            " what came, and the last value.",
+            caption=f"The newest rows of the test split, {shown_part or 'one step ahead'}{some}: forecast"
+            " with its interval, what came, and the last value.",
             caveat=caveat,
         )
     skills, width = rolling_skill(table)[1:]
@@ -725,22 +754,22 @@ def _forecasts(material: Material) -> Iterable[Part]:
             lambda: draw_rolling_skill(table),
             alt=f"Skill over the last value over {width} dates each, as time goes by: from {min(skills):+.1%}"
             f" to {max(skills):+.1%}, above 0 at {(skills > 0).mean():.0%} of the dates.",
-            caption="Skill over time: above the dotted line the model errs less than the last value.",
+            caption=f"Skill over time{of}: above the dotted line the model errs less than the last value.",
             caveat=caveat,
         )
-    yield _errors(material, table)
+    yield _errors(material, table, of)
     yield picture(
         lambda: draw_changes(table),
         alt="The change that was forecast against the change that came, a dot a forecast."
         f" {say_changes(table)}",
-        caption="Changes from the last value, over its mean absolute error: a perfect forecast lies on the"
-        " line, the last value on the dotted one.",
+        caption=f"Changes from the last value{of}, over its mean absolute error: a perfect forecast lies on"
+        " the line, the last value on the dotted one.",
         caveat=caveat,
     )  # fmt: skip
     yield from _moneyness(material)
 
 
-def _errors(material: Material, table: pd.DataFrame) -> Part:
+def _errors(material: Material, table: pd.DataFrame, of: str) -> Part:
     """Histograms of the errors; of percentage errors only where the metrics have a MAPE."""
     tested = material.tested
     refused = "" if tested is None else (tested.mape_reason or "").removeprefix("No MAPE: ")
@@ -752,7 +781,8 @@ def _errors(material: Material, table: pd.DataFrame) -> Part:
         lambda: draw_errors(table, shares=shares),
         alt=f"Histograms of errors{' and of absolute percentage errors' if shares else ''}."
         f" {say_errors(table, shares=shares)}",
-        caption=f"Errors beside those of the last value; the outermost bins hold what lies beyond.{without}",
+        caption=f"Errors{of}, beside those of the last value; the outermost bins hold what lies beyond."
+        f"{without}",
         caveat=material.caveat,
     )
 

@@ -7,6 +7,7 @@ import random
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -217,6 +218,26 @@ def test_a_baseline_that_is_better_is_named_in_the_verdict(run, study):
     said = verdict_of(*runs)
     assert "own0 has a skill of +5.00 % over the last value, the highest of 2 runs; the strongest" in said
     assert "is better than all of them, with +8.00 %" in said
+
+
+def test_errors_that_pool_steps_and_targets_say_so_and_stand_apart_too(run):
+    """One MAE of five steps and three targets says of none of them what it is worth."""
+    path = run.folder / "predictions.csv"
+    table = pd.read_csv(path)
+    parts = [("close", 1, 1.0), ("close", 2, 2.0), ("high", 1, 1.0), ("high", 2, 2.0)]
+    table = pd.concat([
+        table.assign(target=target, horizon=step, forecast=table["actual"] + worse, naive=table["actual"] + 1)
+        for target, step, worse in parts
+    ])  # fmt: skip
+    table.to_csv(path, index=False)
+    page = read_page(run.report().read_text())
+    (apart,) = (each for each in page.tables if each.caption.endswith("by step and target"))
+    assert [row[:2] for row in apart.rows] == [[target, str(step)] for target, step, _ in parts]
+    assert [row[-1] for row in apart.rows] == ["+0.00 %", "-100.00 %"] * 2
+    assert "pool steps 1 to 2 and the targets close, high" in page.texts["main"][0]
+    for caption in ("Skill over time", "Errors", "Changes from the last value", "The newest rows of the"):
+        (shown,) = (each for each in page.texts["figcaption"] if each.strip().startswith(caption))
+        assert "close one step ahead" in shown
 
 
 def test_configs_of_many_runs_fit_a_page(run, study):
