@@ -781,8 +781,8 @@ def _errors(material: Material, table: pd.DataFrame, of: str) -> Part:
         lambda: draw_errors(table, shares=shares),
         alt=f"Histograms of errors{' and of absolute percentage errors' if shares else ''}."
         f" {say_errors(table, shares=shares)}",
-        caption=f"Errors{of}, beside those of the last value; the outermost bins hold what lies beyond."
-        f"{without}",
+        caption=f"Errors{of and f'{of},'} beside those of the last value; the outermost bins hold what lies"
+        f" beyond.{without}",
         caveat=material.caveat,
     )
 
