@@ -16,7 +16,7 @@ from qhq.api.run import Run
 from qhq.errors import ConfigError
 from qhq.limits import MOST_COUNT, MOST_THREADS
 from qhq.progress import Progress, Views, noting, open_steps, open_training
-from qhq.runs.run_folder import RunFolder, find_run, find_walk, is_run
+from qhq.runs.run_folder import RunFolder, find_run, find_unfinished, find_walk, is_run
 
 if TYPE_CHECKING:
     from qhq.backends.executor import CostForecast
@@ -223,6 +223,9 @@ def _read_asked(
                 fix="Give --resume RUN alone, or with --accept",
             )
         reference = str(reference_of(resume))
+        # A name that stands for the latest finished run elsewhere means the one here that can go on.
+        cut = None if is_run(reference) or find_walk(reference) else find_unfinished(reference)
+        reference = reference if cut is None else str(cut.path)
         walk = find_walk(reference)
         return _Models(find_run(reference)) if walk is None else _Walk(walk)
     study = read_config(config, changes, ["data.offline=true"] if offline else None)

@@ -62,7 +62,10 @@ def train(
     resume: Annotated[
         str | None,
         typer.Option(
-            "--resume", metavar="RUN", help="Continue a run that was cut off.", autocompletion=complete_run
+            "--resume",
+            metavar="RUN",
+            help="Continue a run that was cut off; of a config's name, its latest unfinished one.",
+            autocompletion=complete_run,
         ),
     ] = None,
     offline: Annotated[

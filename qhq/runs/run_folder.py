@@ -239,11 +239,47 @@ def find_run(reference: str | None) -> RunFolder:
     named = _latest_named(reference)
     if named is not None:
         return named
+    cut = find_unfinished(reference)
+    if cut is not None:
+        raise ConfigError(
+            "A config's name stands for its latest finished run",
+            got=f"'{reference}', whose latest run {cut.name} is not finished, and none before it",
+            fix=f"Go on with it: 'qhq train --resume {as_argument(cut.path)}'; or give its own name to"
+            " look at it as it is",
+        )
     raise ConfigError(
         "RUN must be a run folder or the name of one",
         got=f"'{reference}', not found in {runs_dir()}",
         fix=nearest(reference, [run.name for run in list_runs()]),
     )
+
+
+def find_unfinished(reference: str) -> RunFolder | None:
+    """Find the latest run or walk-forward, by its config's name or ``latest``, that is not finished.
+
+    Args:
+        reference: The ``name`` of a config, or ``latest`` for the latest unfinished one of any config.
+
+    Returns:
+        None where all are finished, or there is none of that name. One that failed is not finished.
+    """
+    root = runs_dir()
+    paths = sorted(root.iterdir(), reverse=True) if root.is_dir() else []
+    for folder in (RunFolder(path) for path in paths if not path.name.startswith(".")):
+        if reference not in (LATEST, _config_name(folder.name)):
+            continue
+        try:
+            if (folder.path / WALK).is_file():
+                status = read_walk(folder).status
+            elif (folder.path / "run.json").is_file():
+                status = folder.read_record().status
+            else:
+                continue
+        except ConfigError:
+            continue  # a damaged one cannot be gone on with
+        if status != FINISHED:
+            return folder
+    return None
 
 
 def find_walk(reference: str) -> RunFolder | None:
@@ -285,8 +321,10 @@ def refers_to_run(reference: str) -> bool:
     """
     if is_run(reference):
         return True
-    named = reference == LATEST or _latest_named(reference) is not None
-    return named and find_study_file(reference) is None
+    if find_study_file(reference) is not None:
+        return False
+    # An unfinished run is meant too, if only to hear that it is not finished.
+    return reference == LATEST or any(_config_name(run.name) == reference for run in list_runs())
 
 
 def _latest_named(name: str) -> RunFolder | None:

@@ -9,7 +9,16 @@ import pytest
 from qhq.errors import ConfigError
 from qhq.runs.comparison import run_summary
 from qhq.runs.record import RunRecord
-from qhq.runs.run_folder import FINISHED, RUNNING, RunFolder, create_run, find_run, list_runs, refers_to_run
+from qhq.runs.run_folder import (
+    FINISHED,
+    RUNNING,
+    RunFolder,
+    create_run,
+    find_run,
+    find_unfinished,
+    list_runs,
+    refers_to_run,
+)
 from tests.runs.records import MINIMAL
 
 
@@ -43,6 +52,20 @@ def test_run_is_found_by_the_name_of_its_config_and_by_latest():
     assert not refers_to_run("quickstart")
     first.path.rename(first.path.parent / "latest")
     assert find_run("latest").name == "latest"  # a folder that is called so wins
+
+
+def test_a_configs_name_finds_what_can_go_on_and_says_what_is_not_finished():
+    make()
+    cut, later = make(RUNNING, name="long"), make(RUNNING, name="other")
+    assert find_unfinished("long").path == cut.path
+    assert find_unfinished("latest").path == later.path
+    assert find_unfinished("study") is find_unfinished("none") is None
+    assert refers_to_run("long")
+    with pytest.raises(ConfigError, match=f"{cut.name} is not finished.*qhq train --resume .*{cut.name}"):
+        find_run("long")
+    done = make(name="long")
+    assert find_run("long").path == done.path
+    assert find_unfinished("long").path == cut.path
 
 
 def test_names_are_unique_within_one_moment():
