@@ -80,13 +80,17 @@ def draw_moneyness(cells: pd.DataFrame) -> Figure:
     Args:
         cells: From `by_moneyness`.
     """
-    shape = (len(EXPIRY_EDGES) + 1, len(MONEYNESS_EDGES) + 1)
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    # From the first to the last that holds a cell: most chains end well before the last bins.
+    first_row, first_column = int(cells["expiry"].min()), int(cells["moneyness"].min())
+    expiries = expiry_names()[first_row : int(cells["expiry"].max()) + 1]
+    strikes = moneyness_names()[first_column : int(cells["moneyness"].max()) + 1]
+    shape = (len(expiries), len(strikes))
+    figure = Figure(figsize=(9, 2.1 + 0.35 * len(expiries)), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     ways = (("model", 1e4, "error / strike, bp", "viridis"), ("skill", 100.0, "skill, %", "RdBu"))
     for axes, (column, factor, title, colours) in zip(panels, ways, strict=True):
         grid = np.full(shape, np.nan)
-        grid[cells["expiry"], cells["moneyness"]] = factor * cells[column]
+        grid[cells["expiry"] - first_row, cells["moneyness"] - first_column] = factor * cells[column]
         known = grid[np.isfinite(grid)]
         # A skill of 0 is white, and one cell of a skill of -1000 % must not bleach all others.
         reach = float(np.clip(np.abs(known).max(initial=0.0), 1.0, 100.0))
@@ -99,8 +103,8 @@ def draw_moneyness(cells: pd.DataFrame) -> Figure:
             axes.text(place, row, f"{grid[row, place]:.3g}", ha="center", va="center", fontsize=8,
                       color="black" if light else "white")  # fmt: skip
         axes.set_title(title, fontsize=10)
-        axes.set_xticks(range(shape[1]), moneyness_names(), rotation=40, ha="right", fontsize=8)
+        axes.set_xticks(range(shape[1]), strikes, rotation=40, ha="right", fontsize=8)
         axes.set_xlabel("strike over spot")
-    panels[0].set_yticks(range(shape[0]), expiry_names(), fontsize=8)
+    panels[0].set_yticks(range(shape[0]), expiries, fontsize=8)
     panels[0].set_ylabel("time to expiry")
     return figure

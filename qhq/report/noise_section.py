@@ -9,7 +9,7 @@ from qhq.evaluation.losses import TITLES as LOSS_TITLES
 from qhq.evaluation.significance import say_p_value
 from qhq.report.page import Paragraph, Part, Table, TableCell, Value, interval_text, percent, picture
 from qhq.report.study_figures import draw_budget, draw_noise
-from qhq.runs.studies import BUDGET_TITLES, BudgetPart, NoiseRecord
+from qhq.runs.studies import BUDGET_TITLES, BudgetPart, NoiseRecord, NoiseRow
 
 
 def noise_parts(record: NoiseRecord) -> Iterable[Part]:
@@ -28,7 +28,7 @@ def noise_parts(record: NoiseRecord) -> Iterable[Part]:
     rows: list[list[Value | TableCell]] = [
         [row.backend, row.scale, _shots(row.shots), row.mae,
          percent(row.skill), _percents(row.skill_low, row.skill_high),
-         row.expectation_error, row.against_naive]
+         row.expectation_error, _say_against(row)]
         for row in record.rows
     ]  # fmt: skip
     columns = ("backend", "noise scale", "shots", "MAE", "skill", "95 % interval of skill",
@@ -37,6 +37,11 @@ def noise_parts(record: NoiseRecord) -> Iterable[Part]:
     yield from _budget(record)
     yield from _mitigation(record)
     yield from _sizes(record)
+
+
+def _say_against(row: NoiseRow) -> str:
+    """On which side of the last value a cell lies; what is measured once lies there by its mean alone."""
+    return row.against_naive if row.seeds > 1 else f"{row.against_naive}, without a test"
 
 
 def _say_cells(record: NoiseRecord) -> str:
@@ -71,7 +76,7 @@ def _budget(record: NoiseRecord) -> Iterable[Part]:
     )
     yield picture(
         lambda: draw_budget(record),
-        alt=f"Error budget on {record.backend}: of a {loss} of {budget.total.value:.4g}, {said}. That of the"
+        alt=f"Error budget on {record.backend}: {loss} {budget.total.value:.4g}, of which {said}. That of the"
         f" last value is {budget.naive:.4g}.",
         caption=f"Error budget on {record.backend}: which part of the forecast's error comes from where.",
         caveat=Caveat(tuple(record.leaks)),

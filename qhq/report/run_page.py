@@ -64,6 +64,7 @@ from qhq.report.training_figures import (
     draw_history,
     draw_landscape,
     has_drift,
+    has_gradients,
     has_outputs,
     rotations_of,
 )
@@ -576,13 +577,25 @@ def _training(material: Material) -> Iterable[Part]:
     yield picture(
         lambda: draw_history(history, untrained),
         alt=_say_history(history),
-        caption="Losses, gradient norms and distances from the start by part of the model, and the band of"
-        " the circuit's outputs; what an earlier version did not keep is left out.",
+        caption=_say_panels(history),
         caveat=material.caveat,
     )
     yield from _circles(material)
     yield from _landscape(material)
     yield from _epochs(history)
+
+
+def _say_panels(history: pd.DataFrame) -> str:
+    """What `draw_history` shows of a history."""
+    known = {
+        "gradient norms by part of the model": has_gradients(history),
+        "distances of the weights from their start": has_drift(history),
+        "the band of the circuit's outputs": has_outputs(history),
+    }
+    *others, last = ["Losses", *(name for name, shown in known.items() if shown)]
+    said = f"{', '.join(others)} and {last}." if others else f"{last}."
+    kept = {f"drift_{PARTS[0]}", *OUTPUTS} <= {*history.columns}
+    return said if kept else f"{said} What an earlier version did not keep is left out."
 
 
 def _epochs(history: pd.DataFrame) -> Iterable[Table]:

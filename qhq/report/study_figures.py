@@ -216,6 +216,9 @@ def draw_walk(record: WalkRecord) -> Figure:
     by_regime.bar(names, [_percent(each.skill) for each in regimes], color="tab:purple")
     by_regime.set(title="Regime, windows")
     for axes in (by_fold, by_regime):
+        # Bars would hold the frame at 0, which would cut the dots that lie there in half.
+        axes.use_sticky_edges = False
+        axes.margins(y=0.08)
         axes.axhline(0, color="black", linestyle=":")
         axes.grid(alpha=0.3, axis="y")
     figure.suptitle(f"{record.run}: skill over the last value; above zero is better", fontsize=10)
@@ -329,10 +332,11 @@ def _draw_against_shots(axes: Axes, record: NoiseRecord) -> None:
             sampled, [rows[shots].expectation_error for shots in sampled], marker="o", markersize=3,
             label=f"scale {scale:g}",
         )  # fmt: skip
-    first = min(row.expectation_error for row in _own(record) if row.shots == sampled[0])
-    # From the lowest error at the fewest shots: what shots alone would make of it.
-    guide = [first * (sampled[0] / shots) ** 0.5 for shots in sampled]
-    axes.plot(sampled, guide, color="gray", linestyle="--", label="1/sqrt(shots)")
+    if len(sampled) > 1:  # of a single number of shots it would be a line without a length
+        first = min(row.expectation_error for row in _own(record) if row.shots == sampled[0])
+        # From the lowest error at the fewest shots: what shots alone would make of it.
+        guide = [first * (sampled[0] / shots) ** 0.5 for shots in sampled]
+        axes.plot(sampled, guide, color="gray", linestyle="--", label="1/sqrt(shots)")
     axes.set(xscale="log", yscale="log")
     # The shots that were asked for, and not the powers of ten between them.
     axes.set_xticks(sampled, labels=[str(shots) for shots in sampled])

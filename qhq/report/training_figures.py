@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from qiskit.circuit import ParameterExpression
 
 from qhq.ansatz.program import Ansatz
+from qhq.data.panel import FloatArray
 from qhq.runs.answers import Landscape
 from qhq.runs.record import AngleCounts
 from qhq.training.traces import OUTPUTS
@@ -33,7 +34,7 @@ def draw_history(history: pd.DataFrame, untrained: float | None = None) -> Figur
         untrained: Validation loss before the first epoch, drawn as a line; None leaves it out.
     """
     shown = [_draw_losses]
-    if any((history[f"grad_{part}"] > 0).any() for part in PARTS):  # a head that is fitted at once has none
+    if has_gradients(history):
         shown.append(_draw_gradients)
     if has_drift(history):
         shown.append(_draw_drift)
@@ -51,7 +52,8 @@ def draw_history(history: pd.DataFrame, untrained: float | None = None) -> Figur
         grid[0].axhline(untrained, color="tab:gray", linestyle=":", label="validation, untrained")
     for axes in grid[: len(shown)]:
         if axes.get_legend_handles_labels()[1]:
-            axes.legend(fontsize=8)
+            # Below the axes: matplotlib's best place within looks at the points alone, and lies on lines.
+            axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, frameon=False)
     for axes in grid[len(shown) :]:
         axes.set_axis_off()
     return figure
@@ -70,6 +72,11 @@ def set_epochs(axes: Axes, *histories: pd.Series) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if first == last:
         axes.set(xlim=(first - 1, first + 1), xticks=[first])
+
+
+def has_gradients(history: pd.DataFrame) -> bool:
+    """Whether a part of the model had any: a head that is fitted at once has none."""
+    return any((history[f"grad_{part}"] > 0).any() for part in PARTS)
 
 
 def has_drift(history: pd.DataFrame) -> bool:
@@ -232,14 +239,32 @@ def _draw_rotations(axes: Axes, rotations: Sequence[TrainedAngle]) -> None:
             color=_GATES.get(gate, "tab:purple"), label=f"{gate}, {len(own)}",
         )  # fmt: skip
     if len(rotations) <= _NUMBERED:
-        for each, ring in zip(rotations, rings, strict=True):
-            axes.annotate(f"w{each.number}", (each.angle, ring), xytext=(4, 4), textcoords="offset points",
-                          fontsize=7)  # fmt: skip
+        away = _free_places([each.angle for each in rotations], rings)
+        for each, ring, place in zip(rotations, rings, away, strict=True):
+            axes.annotate(f"w{each.number}", (each.angle, ring), xytext=place, textcoords="offset points",
+                          fontsize=7, ha="center", va="center")  # fmt: skip
     axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.06), ncols=3, frameon=False)
 
 
 # Angles whose numbers stand beside them.
 _NUMBERED = 16
+# Points from the middle of the circle to a ring of radius 1, and from a mark to its label, about.
+_RADIUS, _APART = 140.0, 9.0
+
+
+def _free_places(angles: Sequence[float], rings: FloatArray) -> list[tuple[float, float]]:
+    """Where each label stands beside its mark, in points: where other marks and labels are farthest away."""
+    marks = _RADIUS * rings[:, None] * np.column_stack([np.sin(angles), np.cos(angles)])
+    ways = np.pi / 4 * (1 + np.arange(8))
+    steps = _APART * np.column_stack([np.sin(ways), np.cos(ways)])
+    taken, places = marks, []
+    for number, mark in enumerate(marks):
+        others = np.delete(taken, number, axis=0)
+        distances = np.linalg.norm(mark + steps[:, None] - others, axis=2).min(axis=1, initial=3 * _APART)
+        best = int(distances.argmax())
+        taken = np.concatenate([taken, [mark + steps[best]]])
+        places.append((float(steps[best][0]), float(steps[best][1])))
+    return places
 
 
 # Contours of a landscape.

@@ -247,7 +247,7 @@ def _summary(study: NoiseStudy, done: Mapping[str, Values]) -> NoiseRecord:
         mae_sampling_error=sampling_error(exact, population),
         rows=rows,
         limits=limits,
-        verdict=_verdict(exact, limits),
+        verdict=_verdict(exact, limits, request),
         mitigation=ranked,
         mitigation_verdict=_say_what_pays(study, ranked),
         refused=[RefusedMethod(**asdict(each)) for each in study.refused],
@@ -384,17 +384,21 @@ def _limit(rows: list[NoiseRow], shots: int | None) -> float | None:
     return None
 
 
-def _verdict(exact: WindowForecasts, limits: Mapping[str, float | None]) -> str:
+def _verdict(exact: WindowForecasts, limits: Mapping[str, float | None], request: NoiseRequest) -> str:
     if defined_skill(exact.metrics().skill) < 0:
         return (
             "The model is behind the last value already without noise, so no noise can make it fall behind:"
             " read what noise and shots add to its error in the column 'change of MAE'."
         )
-    parts = [
-        f"{word}: {'never in this range' if scale is None else f'from noise scale {scale:.2g}'}"
-        for word, scale in limits.items()
-    ]
-    return f"Where the model clearly falls behind the last value: {'; '.join(parts)}."
+    parts = []
+    for shots in request.shots:
+        word = _shots_word(shots)
+        # What is measured once has no interval: of it only where the mean is can be said.
+        how = "by the mean, without a test" if streams_of(shots, request) == 1 else "with the whole interval"
+        scale = limits[word]
+        where = "never in this range" if scale is None else f"from noise scale {scale:.2g}"
+        parts.append(f"{word} ({how}): {where}")
+    return f"Where the model falls behind the last value: {'; '.join(parts)}."
 
 
 def _shots_word(shots: int | None) -> str:

@@ -64,7 +64,17 @@ def test_the_figure_writes_each_cell_where_its_names_stand():
     assert {text.get_text() for text in skill.texts} == {"50"}
     assert len(errors.texts) == len(cells)
     assert [label.get_text() for label in errors.get_xticklabels()] == moneyness_names()
-    assert [label.get_text() for label in errors.get_yticklabels()] == expiry_names()
+    assert [label.get_text() for label in errors.get_yticklabels()] == expiry_names()[1:]  # none of the first
+
+
+def test_the_figure_has_no_empty_rows_or_columns_at_its_ends():
+    cells = by_moneyness(predictions())
+    some = cells.head(2).assign(expiry=[1, 3], moneyness=1)
+    left, right = draw_moneyness(some).axes
+    assert [label.get_text() for label in left.get_yticklabels()] == expiry_names()[1:4]
+    for axes in (left, right):
+        assert [label.get_text() for label in axes.get_xticklabels()] == moneyness_names()[1:2]
+        assert {text.get_position() for text in axes.texts} == {(0, 0), (0, 2)}
 
 
 @pytest.fixture

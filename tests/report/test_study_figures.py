@@ -1,10 +1,10 @@
-"""The figure of an ablation: every row that can be told apart, and records of earlier versions."""
+"""Figures of studies: every row that can be told apart, no mark cut off, and records of earlier versions."""
 
 from __future__ import annotations
 
 import pytest
 
-from qhq.report.study_figures import draw_ablation
+from qhq.report.study_figures import draw_ablation, draw_noise, draw_walk
 from qhq.runs.studies import AblationRecord
 
 
@@ -55,3 +55,25 @@ def test_a_record_of_an_earlier_version_is_drawn_by_its_skill():
     figure = draw_ablation(record.updated(seed_skill=skills))
     assert shown(figure) == ["hybrid", "twin"]
     assert figure.axes[0].get_xlabel().startswith("skill over")
+
+
+def test_a_single_number_of_shots_has_no_line_to_compare_with():
+    from tests.report.test_drawing_law import noise
+
+    several = noise()
+    *_, panel = draw_noise(several).axes
+    assert "1/sqrt(shots)" in panel.get_legend_handles_labels()[1]
+    single = several.updated(rows=[row for row in several.rows if row.shots != 900])
+    *_, panel = draw_noise(single).axes
+    assert len(panel.lines) == 2
+    assert "1/sqrt(shots)" not in panel.get_legend_handles_labels()[1]
+
+
+def test_folds_without_skill_are_not_cut_by_the_frame():
+    from tests.report.test_drawing_law import walk
+
+    record = walk()
+    record = record.updated(folds=[each.updated(skill=0.0) for each in record.folds or []])
+    folds, _ = draw_walk(record).axes
+    low, high = folds.get_ylim()
+    assert low < 0 < high

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from qhq.report.training_figures import draw_circles, draw_history, rotations_of
+from qhq.report.training_figures import TrainedAngle, draw_circles, draw_history, rotations_of
 from qhq.runs.record import AngleCounts
 from tests.ansatz.circuits import built
 
@@ -80,3 +82,22 @@ def test_the_circle_of_the_data_has_a_line_for_each_input_or_one_for_many():
         figure = draw_circles(angles, [])
         assert titles(figure) == ["Angles of the data"]
         assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == names
+
+
+def test_legends_of_a_history_lie_on_no_line():
+    figure = draw_history(pd.DataFrame({**EARLIER, **DRIFT, **BAND}), 1.2)
+    FigureCanvasAgg(figure).draw()
+    for axes in figure.axes:
+        assert not axes.get_legend().get_window_extent().overlaps(axes.get_window_extent())
+
+
+def test_the_number_of_an_angle_lies_on_no_other_mark():
+    rotations = [TrainedAngle(number, "RY", 1.5 + 0.01 * number) for number in range(8)]
+    figure = draw_circles(None, rotations)
+    FigureCanvasAgg(figure).draw()
+    (axes,) = figure.axes
+    marks = axes.transData.transform(np.column_stack(axes.lines[-1].get_data()))
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert len(boxes) == len(marks) == 8
+    assert not any(box.contains(*mark) for box in boxes for mark in marks)
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import distributed
 import numpy as np
@@ -18,7 +19,7 @@ from qhq.experiment.config import load_config
 from qhq.experiment.evaluate import EXACT, choose_windows, forecast_windows
 from qhq.experiment.reopening import open_trained
 from qhq.experiment.run import train_run
-from qhq.studies.noise import NoiseStudy, run_noise_study, seed_interval
+from qhq.studies.noise import NoiseStudy, _verdict, run_noise_study, seed_interval
 from qhq.studies.noise_cells import NoiseRequest
 from qhq.studies.runner import Runner, open_workers
 from qhq.training.loop import Watcher
@@ -136,6 +137,15 @@ def test_bad_requests_are_refused(run, arguments, message, monkeypatch):
     result = CliRunner().invoke(app, ["noise", str(run.path), *arguments])
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_what_is_measured_once_falls_behind_by_its_mean_alone():
+    exact = SimpleNamespace(metrics=lambda: SimpleNamespace(skill=0.1))
+    request = SimpleNamespace(shots=(None, 64), seeds=3)
+    said = _verdict(exact, {"exact": 0.044, "64 shots": None}, request)
+    assert "exact (by the mean, without a test): from noise scale 0.044;" in said
+    assert "64 shots (with the whole interval): never in this range." in said
+    assert "clearly" not in said
 
 
 def test_command_writes_table_figure_and_verdict(run):
