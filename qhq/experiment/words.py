@@ -202,7 +202,9 @@ def say_coverage(coverage: Sequence[Mapping[str, Any]]) -> str:
         else held["reason"]
     )
     said = (
-        f"Intervals at {100 * first['level']:g} % held {100 * held['value']:.1f} % of what came"
+        # Of several steps only the first is said, which would pass for all of them.
+        f"Intervals at {100 * first['level']:g} % held{', one step ahead,' if len(coverage) > 1 else ''}"
+        f" {100 * held['value']:.1f} % of what came"
         f" ({held['count']:,} values on {held['dates']} dates, {ends})"
     )
     if held["count"] >= _MANY_VALUES * held["dates"]:

@@ -121,6 +121,11 @@ def _mitigation(record: NoiseRecord) -> Iterable[Part]:
 
 
 def _percents(low: float | None, high: float | None) -> str | None:
+    """The ends of an interval of shares, in the form of `percent`.
+
+    >>> _percents(-0.05603, 0.06588), _percents(0.1, 0.1), _percents(None, None)
+    ('-5.60 to +6.59 %', None, None)
+    """
     # As of `interval_text`: where nothing was drawn there is no interval, and none of width zero.
     return None if low is None or high is None or low == high else f"{100 * low:+.2f} to {100 * high:+.2f} %"
 

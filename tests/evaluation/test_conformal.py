@@ -156,6 +156,8 @@ def test_thousands_of_windows_of_twelve_dates_are_twelve_observations():
     assert "(3,600 values on 12 dates, 95 % interval " in text
     ends = f"{100 * found.held.low:.1f} to {100 * found.held.high:.1f} %"
     assert f"95 % interval {ends})" in text
+    assert "one step ahead" not in text
+    assert "held, one step ahead, " in say_coverage([asdict(found), asdict(found)])
     assert f"single dates from {100 * found.by_date.lowest:.0f} to 100 %" in text
     assert text.endswith("The values of a date hold or fail together: these are 12 observations, not more.")
 

@@ -18,8 +18,10 @@ from qhq.backends.local.statevector import StatevectorExecutor
 from qhq.errors import ConfigError
 from qhq.experiment.evaluate import circuit_arguments, encode
 from qhq.report.model_diagram import diagram_of, diagram_of_run
-from qhq.report.page import Paragraph
-from qhq.report.run_page import _DAMAGED, SECTIONS, Material, _circuits
+from qhq.report.page import Paragraph, cell
+from qhq.report.run_page import _DAMAGED, SECTIONS, Material, _circuits, _design_rows, pooled_notes
+from qhq.runs.measures import Errors
+from qhq.runs.record import Data, WalkRecord
 from qhq.runs.run_folder import RunFolder
 from tests.report.pages import read_page
 
@@ -238,6 +240,27 @@ def test_errors_that_pool_steps_and_targets_say_so_and_stand_apart_too(run):
     for caption in ("Skill over time", "Errors", "Changes from the last value", "The newest rows of the"):
         (shown,) = (each for each in page.texts["figcaption"] if each.strip().startswith(caption))
         assert "close one step ahead" in shown
+
+
+def test_rows_whose_mae_and_skill_disagree_have_a_note_each_beside_its_own_last_value():
+    """Rows of other windows have another last value: the first one's is not that of all."""
+    rows = [
+        ("a", Errors(mae=1.289, skill=0.0212), Errors(mae=1.273)),
+        ("b", Errors(mae=1.289, skill=0.0212), Errors(mae=1.4)),
+        ("c", Errors(mae=1.2, skill=-0.1), Errors(mae=1.273)),
+    ]
+    (note,) = pooled_notes(rows)
+    assert note.text.startswith("MAE and skill disagree on a, c: MAE is pooled")
+    assert [*pooled_notes(rows[1:2])] == []
+
+
+def test_a_walk_forward_spells_its_config_out_by_dotted_keys():
+    record = WalkRecord.model_construct(
+        run="w", design={"name": "w", "data": {"split": {"folds": 4}, "targets": ["close"]}}, metrics=None,
+        data=Data(fingerprint="0"),
+    )  # fmt: skip
+    rows = [[key, cell(value).text] for key, value in _design_rows(record)]
+    assert rows == [["name", "w"], ["data.split.folds", "4"], ["data.targets", "close"]]
 
 
 def test_configs_of_many_runs_fit_a_page(run, study):
