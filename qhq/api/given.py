@@ -9,7 +9,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from qhq.errors import ConfigError
-from qhq.runs.run_folder import find_run, refers_to_run
+from qhq.runs.run_folder import check_subject, find_run, refers_to_run
 
 if TYPE_CHECKING:
     from qhq.ansatz.program import Ansatz
@@ -69,12 +69,14 @@ def read_subject(subject: Any, set: Changes | None = None) -> ExperimentConfig:
         ConfigError: If there is none.
         DataError: If a run alone names a file of prices, and it is not the one that the run was made for.
     """
-    from qhq.experiment.reopening import check_own_prices
-
     # A mapping or a config that was read is no name, whatever a run may be called.
     reference = None if isinstance(subject, Mapping) or is_config(subject) else reference_of(subject)
     if reference is None or not refers_to_run(reference):
+        if reference is not None:
+            check_subject(reference)
         return read_config(subject, set)
+    from qhq.experiment.reopening import check_own_prices
+
     folder = find_run(reference)
     config = read_config(folder.config, set)
     check_own_prices(folder, read_changes(set)[0])

@@ -234,6 +234,8 @@ def ablate(
     >>> study.rows["variant"][:3].to_list()
     ['hybrid', 'mlp', 'frozen']
     """
+    # Before what takes seconds to import: a name that is none is told at once.
+    config = read_subject(subject, set)
     from qhq.runs.mirror import mirror_study
     from qhq.runs.studies import AblationRecord
     from qhq.studies.ablation.study import AblationRequest, run_ablation, run_controls
@@ -242,7 +244,7 @@ def ablate(
     check_count("seeds", seeds, 1, MOST_COUNT)
     check_count("workers", workers, 1, MOST_THREADS)
     check_workers(workers, cluster)
-    config, request = read_subject(subject, set), AblationRequest(seeds)
+    request = AblationRequest(seeds)
     if cluster is None:
         workers = workers or min(cores(), 8)
     note = noting(progress)

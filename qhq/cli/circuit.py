@@ -336,13 +336,27 @@ def _trained(folder: RunFolder) -> list[float] | None:
 
 
 def _run_of(name: str) -> RunFolder | None:
-    """The run of that name; an ansatz of the same name comes first."""
-    from qhq.ansatz.spec import list_ansaetze
+    """The run of that name; an ansatz of the same name comes first.
+
+    Raises:
+        ConfigError: If a name without a path is that of neither.
+    """
+    from qhq.ansatz.spec import is_path, list_ansaetze
+    from qhq.errors import nearest
     from qhq.runs.run_folder import find_run, refers_to_run
 
-    if name in list_ansaetze():
+    known = list_ansaetze()
+    if name in known:
         return None
-    return find_run(name) if refers_to_run(name) else None
+    if refers_to_run(name):
+        return find_run(name)
+    if is_path(name) or Path(name).is_file():
+        return None
+    raise ConfigError(
+        "The circuit must be an ansatz in circuits/, the path of a YAML file, or a run",
+        got=f"'{name}'",
+        fix=f"{nearest(name, known)}; 'qhq compare' lists the runs",
+    )
 
 
 def _build(name: str, qubits: int | None, depth: int | None, isa: str | None) -> Ansatz:

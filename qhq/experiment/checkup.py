@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -35,7 +34,7 @@ from qhq.models.features import FeatureForecaster
 from qhq.models.spec import MODULE_IN_MEMORY, FeaturesSpec, ModelSpec, is_gated
 from qhq.paths import as_argument
 from qhq.runs.record import RunRecord
-from qhq.runs.run_folder import FAILED, FINISHED, RunFolder, find_run, refers_to_run
+from qhq.runs.run_folder import FAILED, FINISHED, RunFolder, check_subject, find_run, refers_to_run
 from qhq.runs.schema import OTHER_RUN
 from qhq.training.checkpoint import load_state, load_weights
 from qhq.training.loop import Samples, TrainingState, Watcher
@@ -104,17 +103,9 @@ def examine_subject(reference: str | None, overrides: Sequence[str] = ()) -> Exa
             return Examination(subject, config.data.caveat, found, doubts, config.quantum is not None)
         reference = str(folder.config)
         check_own_prices(folder, overrides)
-    try:
-        config = load_config(reference, overrides)
-    except ConfigError as error:
-        if Path(reference).exists() or error.must.partition(" ")[0] != "CONFIG":
-            raise
-        raise ConfigError(
-            "RUN or CONFIG must be a run, a YAML file, or a folder with a config.yaml",
-            got=f"'{reference}', which is neither",
-            fix="Check the path, or leave it out to look at the latest run; 'qhq compare' lists them",
-        ) from error
-    return examine_design(config)
+    else:
+        check_subject(reference)
+    return examine_design(load_config(reference, overrides))
 
 
 def _without_gradients(config: ExperimentConfig) -> str:

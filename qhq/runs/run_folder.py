@@ -327,6 +327,21 @@ def refers_to_run(reference: str) -> bool:
     return reference == LATEST or any(_config_name(run.name) == reference for run in list_runs())
 
 
+def check_subject(reference: str) -> None:
+    """Refuse a text that names neither a run nor a config, before anything else is opened.
+
+    Raises:
+        ConfigError: If it names neither.
+    """
+    if refers_to_run(reference) or find_study_file(reference) is not None or Path(reference).exists():
+        return
+    raise ConfigError(
+        "RUN or CONFIG must be a run, a YAML file, or a folder with a config.yaml",
+        got=f"'{reference}', which is neither",
+        fix="Check the path or the name; 'qhq compare' lists the runs",
+    )
+
+
 def _latest_named(name: str) -> RunFolder | None:
     """The latest finished run of a config's name."""
     runs = reversed(list_runs())

@@ -121,3 +121,12 @@ def test_circuit_as_a_device_runs_it(qhq):
     assert "read from physical" in result.stderr
     assert "OPENQASM 3" in qhq("circuit", "export", "reference", "--isa", "fake_nairobi").stdout
     assert "needs a backend with a device" in qhq("circuit", "draw", "reference", "--isa", "aer").stderr
+
+
+def test_a_name_of_nothing_says_that_a_run_may_be_named_too(qhq):
+    for what in (("draw",), ("info",), ("export",)):
+        result = qhq("circuit", *what, "reuploadin")
+        assert result.exit_code == 2
+        said = " ".join(result.stderr.split())
+        assert "an ansatz in circuits/, the path of a YAML file, or a run. Got 'reuploadin'" in said
+        assert "Did you mean 'reuploading'?" in said

@@ -550,7 +550,7 @@ def test_a_run_is_ablated_by_its_name(tiny):
     run = train_run(tiny, Watcher())
     assert read_subject(run.name) == read_subject(str(run.path)) == tiny
     assert read_subject(run.name, ["seed=9"]).seed == 9
-    with pytest.raises(ConfigError, match="CONFIG must be"):
+    with pytest.raises(ConfigError, match="RUN or CONFIG must be a run"):
         read_subject("nowhere")
 
 
