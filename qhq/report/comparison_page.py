@@ -15,6 +15,7 @@ from matplotlib.ticker import PercentFormatter
 
 from qhq.data.caveat import Caveat
 from qhq.evaluation.baselines.catalogue import label_of
+from qhq.report.colours import COLOURS
 from qhq.report.page import Page, Paragraph, Part, Section, Table, TableCell, Value, percent, picture, plain
 from qhq.report.run_page import Material, pooled_notes, say_run_verdict, strongest
 from qhq.report.training_figures import set_epochs
@@ -284,7 +285,7 @@ def _losses(materials: Sequence[Material]) -> Iterable[Part]:
             history = material.history
             assert history is not None
             axes.plot(
-                history["epoch"], history["validation_loss"], linestyle=_DASHES[place // 5 % len(_DASHES)],
+                history["epoch"], history["validation_loss"], color=COLOURS[place % len(COLOURS)], linestyle=_DASHES[place // 5 % len(_DASHES)],
                 marker="o", markersize=3, label=material.record.run,
             )  # fmt: skip
         axes.set(ylabel="validation loss (scaled units)")

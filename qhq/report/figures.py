@@ -31,6 +31,7 @@ from qhq.evaluation.probabilistic import column_of, level_of, pairs
 from qhq.experiment.config import load_config
 from qhq.files import MOST_TABLE_BYTES, read_regular, replacing
 from qhq.models.spec import FeaturesSpec
+from qhq.report.colours import AMBER, shade
 from qhq.report.model_diagram import diagram_of_run, draw_diagram
 from qhq.report.moneyness import LEAST_OPTIONS, by_moneyness, draw_moneyness
 from qhq.report.training_figures import draw_history
@@ -169,15 +170,13 @@ def _draw_series(axes: Axes, rows: pd.DataFrame, name: str) -> None:
     axes.plot(dates, rows["actual"], color="black", linewidth=1.6, label="actual")
     axes.plot(dates, rows["naive"], color="tab:gray", linestyle=":", label="last value")
     if "black_scholes" in rows:
-        axes.plot(
-            dates, rows["black_scholes"], color="tab:orange", linewidth=1, label=label_of("black_scholes")
-        )
+        axes.plot(dates, rows["black_scholes"], color=AMBER, linewidth=1, label=label_of("black_scholes"))
     axes.plot(dates, rows["forecast"], color="tab:blue", linewidth=1.2, label="forecast")
     levels = [level for name in rows if (level := level_of(str(name))) is not None]
     for low, high in pairs(levels):
         lower, upper = (rows[column_of(levels[place])] for place in (low, high))
         label = f"{100 * (levels[high] - levels[low]):.3g} %, by the model"
-        axes.fill_between(dates, lower, upper, color="tab:blue", alpha=0.12, linewidth=0, label=label)
+        shade(axes, dates, (lower, upper), "tab:blue", 0.12, label=label)
     if levels and {"low", "high"} <= set(rows):
         axes.plot(dates, rows["low"], color="tab:gray", linewidth=0.7, label="conformal interval")
         axes.plot(dates, rows["high"], color="tab:gray", linewidth=0.7)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from qhq.evaluation.metrics import relative_errors
+from qhq.report.colours import COLOURS, shade
 from qhq.report.figures import SERIES_SHOWN, first_target, longest_series, set_dates, short_name
 from qhq.runs.answers import PredictionRecord
 
@@ -135,15 +137,7 @@ def draw_series(predictions: pd.DataFrame, names: Sequence[str] | None = None) -
     for axes, name in zip(grid, names, strict=True):
         own = rows[rows["symbol"] == name].tail(_ROWS_SHOWN)
         if {"low", "high"} <= {*own.columns}:
-            axes.fill_between(
-                own["date"],
-                own["low"],
-                own["high"],
-                color="tab:blue",
-                alpha=0.18,
-                linewidth=0,
-                label="interval",
-            )
+            shade(axes, own["date"], (own["low"], own["high"]), "tab:blue", 0.18, label="interval")
         axes.plot(own["date"], own["actual"], color="black", linewidth=1.3, label="actual")
         axes.plot(own["date"], own["naive"], color="dimgray", linestyle=":", linewidth=1, label="last value")
         axes.plot(own["date"], own["forecast"], color="tab:blue", linewidth=1.1, label="forecast")
@@ -257,7 +251,7 @@ def draw_changes(predictions: pd.DataFrame) -> Figure:
     step = max(1, len(rows) // _MOST_POINTS)
     figure = Figure(figsize=(6, 4.6), layout="constrained")
     axes = figure.subplots()
-    axes.plot(came[::step], said[::step], "o", markersize=2.5, alpha=0.35, color="tab:blue", rasterized=True)
+    axes.plot(came[::step], said[::step], "o", markersize=2.5, alpha=0.75, color="tab:blue", rasterized=True)
     reach = float(np.nanquantile(came.abs(), 0.995)) or 1.0
     axes.plot([-reach, reach], [-reach, reach], color="black", linewidth=1, label="what came")
     axes.axhline(0, color="dimgray", linestyle=":", label="last value")
@@ -345,13 +339,14 @@ def _draw_series(axes: Axes, known: pd.DataFrame, own: pd.DataFrame) -> None:
     axes.plot(known["date"], known["value"], color="black", linewidth=1, label="came")
     newest = own[own["made_after"] == own["made_after"].max()]
     many = own["made_after"].nunique() > 1
-    for level, one in own[own["horizon"] == 1 if many else own["horizon"] > 0].groupby("level", sort=True):
+    levels = own[own["horizon"] == 1 if many else own["horizon"] > 0].groupby("level", sort=True)
+    for colour, (level, one) in zip(cycle(COLOURS), levels, strict=False):
         label = f"{100 * float(str(level)):g} % interval"
         if len(one) > 1:
-            axes.fill_between(one["date"], one["low"], one["high"], alpha=0.2, label=label)
+            shade(axes, one["date"], (one["low"], one["high"]), colour, 0.2, label=label)
         else:
             half = [one["forecast"] - one["low"], one["high"] - one["forecast"]]
-            axes.errorbar(one["date"], one["forecast"], yerr=half, capsize=4, alpha=0.6, label=label)
+            axes.errorbar(one["date"], one["forecast"], yerr=half, capsize=4, color=colour, label=label)
     axes.plot(newest["date"], newest["forecast"], "o", markersize=4, color="tab:red", label="forecast")
     axes.plot(newest["date"], newest["last_value"], ":", marker="_", color="tab:gray", label="last value")
     axes.tick_params(axis="x", labelrotation=30, labelsize=7)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
@@ -17,6 +19,7 @@ from qhq.data.panel import FloatArray
 from qhq.evaluation.bootstrap import LEAST_SEEDS, median_interval
 from qhq.evaluation.losses import TITLES as LOSS_TITLES
 from qhq.evaluation.significance import say_p_value
+from qhq.report.colours import AMBER, COLOURS, MAGENTA, OLIVE, TEAL, shade
 from qhq.report.figures import Note, save_figure, try_figure
 from qhq.runs.answers import BackendResult, EvaluationRecord
 from qhq.runs.record import WalkRecord
@@ -38,11 +41,11 @@ _End = Literal["skill_low", "skill_high", "expectation_error_low", "expectation_
 _VARIANT_COLOURS = {
     "hybrid": "tab:purple",
     "mlp": "tab:blue",
-    "mlp_tuned": "tab:olive",
+    "mlp_tuned": OLIVE,
     # What records of earlier versions call the MLP.
     "twin": "tab:blue",
-    "frozen": "tab:cyan",
-    "unentangled": "tab:pink",
+    "frozen": TEAL,
+    "unentangled": MAGENTA,
     "no_middle": "tab:green",
 }
 _BASELINE_COLOUR = "tab:gray"
@@ -107,8 +110,8 @@ def _draw_variant(axes: Axes, row: AblationRow, gains: list[float]) -> None:
         axes.plot(gains, [name], "D", color=colour, markersize=6)
         return
     first, median = name == "hybrid", median_interval(gains)
-    axes.plot(gains, [name] * len(gains), "o", color=colour, alpha=0.5, markersize=5,
-              label="one seed" if first else None)  # fmt: skip
+    axes.plot(gains, [name] * len(gains), "o", color=colour, markerfacecolor=to_rgba(colour, 0.5),
+              markersize=5, label="one seed" if first else None)  # fmt: skip
     # Of fewer than five seeds no interval holds the median with 95 % confidence.
     if median.low is not None and median.high is not None and len(gains) >= LEAST_SEEDS:
         ends = [[median.value - median.low], [median.high - median.value]]
@@ -201,7 +204,7 @@ def draw_walk(record: WalkRecord) -> Figure:
     )
     skills = [_percent(fold.skill) for fold in folds]
     widths = [(end - begin) / np.timedelta64(1, "D") + 1 for begin, end in zip(begins, ends, strict=True)]
-    colours = ["tab:blue" if skill > 0 else "tab:orange" for skill in skills]
+    colours = ["tab:blue" if skill > 0 else AMBER for skill in skills]
     # From the first to the last date of a fold, so that gaps between the blocks are gaps.
     by_fold.bar(begins, skills, widths, align="edge", color=colours, edgecolor="white")
     # A fold that keeps its start has a skill of 0, and a bar that cannot be seen.
@@ -300,7 +303,7 @@ def _draw_ends(axes: Axes, parts: Sequence[BudgetPart], names: Sequence[str]) ->
 
 
 def _draw_against_scale(axes: Axes, record: NoiseRecord, key: Literal["skill", "expectation_error"]) -> None:
-    for shots in _all_shots(record):
+    for colour, shots in zip(cycle(COLOURS), _all_shots(record), strict=False):
         rows = sorted((row for row in _own(record) if row.shots == shots), key=lambda row: row.scale)
         scales = [row.scale for row in rows]
         axes.plot(
@@ -308,6 +311,7 @@ def _draw_against_scale(axes: Axes, record: NoiseRecord, key: Literal["skill", "
             [getattr(row, key) for row in rows],
             marker="o",
             markersize=3,
+            color=colour,
             label="exact" if shots is None else f"{shots} shots",
         )
         ends: tuple[_End, _End] = ("skill_low", "skill_high")
@@ -315,9 +319,9 @@ def _draw_against_scale(axes: Axes, record: NoiseRecord, key: Literal["skill", "
             ends = ("expectation_error_low", "expectation_error_high")
         low, high = ([getattr(row, end) for row in rows] for end in ends)
         if len(rows) > 1:
-            axes.fill_between(scales, low, high, alpha=0.2)
+            shade(axes, scales, (low, high), colour, 0.2)
         else:  # between two scales alone there is a band
-            axes.vlines(scales, low, high, alpha=0.5)
+            axes.vlines(scales, low, high, color=colour)
 
 
 def _draw_against_shots(axes: Axes, record: NoiseRecord) -> None:
@@ -326,11 +330,11 @@ def _draw_against_shots(axes: Axes, record: NoiseRecord) -> None:
     if not sampled:
         axes.text(0.5, 0.5, "exact values only", ha="center", transform=axes.transAxes)
         return
-    for scale in sorted({row.scale for row in _own(record)}):
+    for colour, scale in zip(cycle(COLOURS), sorted({row.scale for row in _own(record)}), strict=False):
         rows = {row.shots: row for row in _own(record) if row.scale == scale}
         axes.plot(
             sampled, [rows[shots].expectation_error for shots in sampled], marker="o", markersize=3,
-            label=f"scale {scale:g}",
+            color=colour, label=f"scale {scale:g}",
         )  # fmt: skip
     if len(sampled) > 1:  # of a single number of shots it would be a line without a length
         first = min(row.expectation_error for row in _own(record) if row.shots == sampled[0])
@@ -393,7 +397,8 @@ def _draw_key(
     labels = [row.to_dict()[key] for row in rows]
     if _is_continuous(labels):
         numbers = np.array(labels, dtype=float)
-        axes.plot(numbers, values, "o", color="tab:blue", alpha=0.6, markersize=4, label=_DOT)
+        axes.plot(numbers, values, "o", color="tab:blue", markerfacecolor=to_rgba("tab:blue", 0.6),
+                  markersize=4, label=_DOT)  # fmt: skip
         # Learning rates and widths are tried over decades; on a linear axis all but the last would be one
         # dot.
         if numbers.min() > 0 and numbers.max() > 20 * numbers.min():
@@ -427,8 +432,8 @@ def _by_label(axes: Axes, labels: list[Any], values: FloatArray) -> None:
     distinct = sorted(dict.fromkeys(labels), key=_order)
     for place, label in enumerate(distinct):
         own = values[[each == label for each in labels]]
-        axes.plot([place] * len(own), own, "o", color="tab:blue", alpha=0.35, markersize=4,
-                  label=_DOT if place == 0 else None)  # fmt: skip
+        axes.plot([place] * len(own), own, "o", color="tab:blue", markerfacecolor=to_rgba("tab:blue", 0.35),
+                  markersize=4, label=_DOT if place == 0 else None)  # fmt: skip
         median = median_interval(own)
         if median.low is not None and median.high is not None:
             ends = [[median.value - median.low], [median.high - median.value]]

@@ -16,6 +16,7 @@ from qiskit.circuit import ParameterExpression
 
 from qhq.ansatz.program import Ansatz
 from qhq.data.panel import FloatArray
+from qhq.report.colours import AMBER, shade
 from qhq.runs.answers import Landscape
 from qhq.runs.record import AngleCounts
 from qhq.training.traces import OUTPUTS
@@ -90,8 +91,11 @@ def has_outputs(history: pd.DataFrame) -> bool:
 
 
 def _draw_losses(axes: Axes, history: pd.DataFrame) -> None:
-    for column, label in (("train_loss", "training"), ("validation_loss", "validation")):
-        axes.plot(history["epoch"], history[column], marker="o", markersize=3, label=label)
+    for column, label, colour in (
+        ("train_loss", "training", "tab:blue"),
+        ("validation_loss", "validation", AMBER),
+    ):
+        axes.plot(history["epoch"], history[column], marker="o", markersize=3, label=label, color=colour)
     axes.set(ylabel="loss (scaled units)", title="Loss")
 
 
@@ -120,8 +124,8 @@ def _draw_outputs(axes: Axes, history: pd.DataFrame) -> None:
         history = pd.concat([history.assign(epoch=history["epoch"] + each) for each in (-0.2, 0, 0.2)])
     epochs = history["epoch"]
     low, lower, middle, upper, high = (history[name] for name in OUTPUTS)
-    axes.fill_between(epochs, low, high, color=colour, alpha=0.15, linewidth=0, label="5 % to 95 %")
-    axes.fill_between(epochs, lower, upper, color=colour, alpha=0.3, linewidth=0, label="25 % to 75 %")
+    shade(axes, epochs, (low, high), colour, 0.15, label="5 % to 95 %")
+    shade(axes, epochs, (lower, upper), colour, 0.3, label="25 % to 75 %")
     axes.plot(epochs, middle, color=colour, marker="o", markersize=3, label="median")
     axes.set(ylabel="expectation value", title="Outputs of the circuit, validation split", ylim=(-1.05, 1.05))
 
@@ -164,7 +168,7 @@ def rotations_of(ansatz: Ansatz, weights: Sequence[float], begun: Sequence[float
 _TICKS = {0.0: "0", 0.5: "π/2", 1.0: "±π", 1.5: "-π/2"}
 # Inputs that have a line of their own.
 _MOST_INPUTS = 6
-_GATES = {"RX": "tab:orange", "RY": "tab:blue", "RZ": "tab:green"}
+_GATES = {"RX": AMBER, "RY": "tab:blue", "RZ": "tab:green"}
 
 
 def draw_circles(
