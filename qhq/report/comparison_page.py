@@ -285,7 +285,8 @@ def _losses(materials: Sequence[Material]) -> Iterable[Part]:
             history = material.history
             assert history is not None
             axes.plot(
-                history["epoch"], history["validation_loss"], color=COLOURS[place % len(COLOURS)], linestyle=_DASHES[place // 5 % len(_DASHES)],
+                history["epoch"], history["validation_loss"], color=COLOURS[place % len(COLOURS)],
+                linestyle=_DASHES[place // 5 % len(_DASHES)],
                 marker="o", markersize=3, label=material.record.run,
             )  # fmt: skip
         axes.set(ylabel="validation loss (scaled units)")

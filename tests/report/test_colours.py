@@ -27,8 +27,8 @@ def least_contrast(colour, alpha: float | None = None) -> float:
 
 
 SEEN = ["draw_forecasts", "draw_series", "draw_errors", "draw_changes", "draw_rolling_skill",
-        "draw_prediction", "draw_ablation", "draw_portability", "draw_walk", "draw_noise", "draw_budget", "draw_stage",
-        "draw_history"]  # fmt: skip
+        "draw_prediction", "draw_ablation", "draw_portability", "draw_walk", "draw_noise", "draw_budget",
+        "draw_stage", "draw_history"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SEEN)
