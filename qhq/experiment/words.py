@@ -158,8 +158,11 @@ def disagree(own: Errors, naive: Errors) -> bool:
 
 def say_disagreement(names: Iterable[str]) -> str:
     """Why MAE and skill disagree on the forecasts of these names."""
+    names = list(names)
+    # The label of a backend with a method against noise has a comma of its own.
+    between = "; " if any("," in name for name in names) else ", "
     return (
-        f"MAE and skill disagree on {', '.join(names)}: MAE is pooled, so that the dearest symbols weigh"
+        f"MAE and skill disagree on {between.join(names)}: MAE is pooled, so that the dearest symbols weigh"
         " most; skill is the mean over the symbols."
     )
 

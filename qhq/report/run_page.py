@@ -88,6 +88,9 @@ _SERIES_A_FIGURE = 4
 # Characters of a line of the circuit as text: what a page of paper holds.
 _TEXT_COLUMNS = 100
 
+# Rows of a table that a note on them names.
+_MOST_NAMED = 4
+
 # Evaluations and noise studies, the newest first, that have a figure of their own.
 _MOST_STUDIES = 5
 
@@ -291,9 +294,12 @@ def pooled_notes(forecasts: Iterable[tuple[str, Errors, Errors]]) -> Iterable[Pa
         forecasts: Their labels, their errors, and those of the last value on the same windows.
     """
     # Each against the last value of its own windows, which are not the same in all rows.
-    odd = [label for label, errors, naive in forecasts if disagree(errors, naive)]
+    rows = [(label, disagree(errors, naive)) for label, errors, naive in forecasts]
+    odd = [label for label, is_odd in rows if is_odd]
+    # Names of many rows are a paragraph that nobody reads; which they are stands in the table.
+    names = odd if len(odd) <= _MOST_NAMED else [f"{len(odd)} of the {len(rows)} rows above"]
     if odd:
-        yield Paragraph(say_disagreement(dict.fromkeys(odd)), tone="note")
+        yield Paragraph(say_disagreement(dict.fromkeys(names)), tone="note")
 
 
 def _by_symbol(tested: TestMetrics, best: str) -> Table:

@@ -252,6 +252,10 @@ def test_rows_whose_mae_and_skill_disagree_have_a_note_each_beside_its_own_last_
     (note,) = pooled_notes(rows)
     assert note.text.startswith("MAE and skill disagree on a, c: MAE is pooled")
     assert [*pooled_notes(rows[1:2])] == []
+    (many,) = pooled_notes(rows * 4)
+    assert many.text.startswith("MAE and skill disagree on 8 of the 12 rows above: ")
+    (method,) = pooled_notes([("aer, none", *rows[0][1:]), rows[0]])
+    assert method.text.startswith("MAE and skill disagree on aer, none; a: ")
 
 
 def test_a_walk_forward_spells_its_config_out_by_dotted_keys():
