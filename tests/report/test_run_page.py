@@ -320,6 +320,17 @@ def test_a_run_that_kept_its_untrained_model_says_of_what_its_angles_are(run):
     assert errors.caption.endswith(f"left out: {reason.removeprefix('No MAPE: ')}.")
 
 
+def test_several_circuits_are_counted_and_each_angle_names_its_own(run, monkeypatch):
+    ((_, weights),) = _circuits(_material(run)).items()
+    monkeypatch.setattr("qhq.report.run_page._circuits", lambda material: {"a": weights, "b": weights})
+    said, counted, *_ = SECTIONS["Circuit"](_material(run))
+    assert "2 circuits of one form" in said.text
+    assert {name: cell.text for name, cell in counted.rows}["weights of all of them"] == f"{2 * len(weights)}"
+    circles, angles = _captioned("ngles", SECTIONS["Training"](_material(run)))
+    assert "of all 2 circuits" in circles.caption
+    assert [row[0] for row in angles.rows] == ["a"] * len(weights) + ["b"] * len(weights)
+
+
 def _captioned(words, parts):
     return [part for part in parts if words in getattr(part, "caption", "")]
 
