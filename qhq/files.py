@@ -14,6 +14,7 @@ import itertools
 import json
 import os
 import platform
+import re
 import shutil
 import stat
 import sys
@@ -184,6 +185,15 @@ def _holder(lock: Path) -> str:
     except (OSError, ConfigError):
         found = ""
     return found or "another process"
+
+
+def holder_is_gone(lock: Path) -> bool:
+    """Whether the process that held a lock file last was one of this machine, and is gone.
+
+    It is looked for and the lock is not tried: whoever wanted it in that moment would be refused.
+    """
+    found = re.match(r"process (\d{1,9}) on (\S+) \(", _holder(lock))
+    return found is not None and found[2] == platform.node() and not is_running(int(found[1]))
 
 
 @contextmanager

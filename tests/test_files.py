@@ -13,6 +13,7 @@ from qhq.files import (
     append_line,
     expand_gzip,
     held_alone,
+    holder_is_gone,
     is_running,
     make_folder,
     read_regular,
@@ -213,7 +214,16 @@ def test_a_lock_says_who_holds_it(tmp_path):
     with held_alone(path, **rules), pytest.raises(HeldError, match=who), held_alone(path, **rules):
         pass
     with held_alone(tmp_path / ".lock", **rules):
-        pass
+        assert not holder_is_gone(path)  # what it signs with is what is read
+    process = str(os.getpid())
+    path.write_text(path.read_text().replace(f"process {process} ", f"process {_died()} "))
+    assert holder_is_gone(path)
+
+
+def _died() -> int:
+    died = subprocess.Popen([sys.executable, "-c", "pass"])
+    died.wait()
+    return died.pid
 
 
 def test_a_disk_that_takes_part_of_a_line_is_full(tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ from qhq.errors import ConfigError, is_printable, nearest
 from qhq.files import Json
 from qhq.runs.measures import Errors, MetricsRecord
 from qhq.runs.record import RunRecord, WalkRecord
-from qhq.runs.run_folder import RunFolder
+from qhq.runs.run_folder import INTERRUPTED, RUNNING, RunFolder
 from qhq.runs.schema import MOST, OTHER_RUN
 
 _RESULTS = ("mae", "rmse", "mape", "mase", "skill")
@@ -359,6 +359,9 @@ def tabulate(folders: Iterable[RunFolder], skipped: Callable[[str], None]) -> Ru
         try:
             record = folder.read_record()
             summary, design, each = run_summary(record), run_design(record), run_terms(record)
+            # A process that ends by Ctrl-C or a kill has no time to write that it does.
+            if record.status == RUNNING and folder.is_abandoned():
+                summary["status"] = INTERRUPTED
         # A design nested thousands deep is a damaged one, too.
         except (ConfigError, RecursionError) as error:
             skipped(f"Skipped {folder.name}: {error}")

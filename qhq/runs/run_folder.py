@@ -32,13 +32,16 @@ from typing import TypedDict
 
 from qhq import __version__
 from qhq.errors import ConfigError, Interrupted, nearest
-from qhq.files import held_alone, make_folder, own_file, write_atomically
+from qhq.files import held_alone, holder_is_gone, make_folder, own_file, write_atomically
 from qhq.paths import as_argument, find_study_file, runs_dir
 from qhq.runs.record import RunRecord, WalkRecord
 from qhq.runs.schema import Record, read_record
 
 RUNNING, FINISHED, FAILED = "running", "finished", "failed"
 """Status of a run: a failed one says why under ``error``; ``--resume`` tries it again."""
+
+INTERRUPTED = "interrupted"
+"""What is shown of a run whose record says running and whose process is gone; no record has it."""
 
 WALK = "walk.json"
 """Record of a walk-forward, whose folder holds a run a fold."""
@@ -152,6 +155,14 @@ class RunFolder:
             ConfigError: If it is missing or damaged.
         """
         return read_record(RunRecord, self.file("run.json"), run=self.name)
+
+    def is_abandoned(self) -> bool:
+        """Whether the process that worked on it last is gone; not seen of one on another machine.
+
+        Raises:
+            ConfigError: If a link leads out of the folder.
+        """
+        return holder_is_gone(self.file(".lock"))
 
     @contextmanager
     def locked(self) -> Iterator[None]:

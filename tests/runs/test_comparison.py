@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -49,6 +53,27 @@ def table():
     make("b", None, 2)
     make("c", 1.0, 3)
     return tabulate(gather_runs([]), pytest.fail)
+
+
+def test_a_run_whose_process_is_gone_is_shown_as_interrupted():
+    died = subprocess.Popen([sys.executable, "-c", "pass"])
+    died.wait()
+    here = platform.node()
+    for name, process, machine, status in (
+        ("gone", died.pid, here, "running"),
+        ("alive", os.getpid(), here, "running"),
+        ("elsewhere", died.pid, f"not-{here}", "running"),
+        ("done", died.pid, here, "finished"),
+    ):
+        run = make(name, 1.0, 1, status=status)
+        run.write_text(".lock", f"process {process} on {machine} (qhq train), since 2026-12-01 08:00:00 UTC")
+    make("unsigned", 1.0, 1, status="running").write_text(".lock", "rubbish")
+    make("begun", 1.0, 1, status="running")
+    found = {row["run"]: row["status"] for row in tabulate(gather_runs([]), pytest.fail).rows([])}
+    assert found == {
+        "gone": "interrupted", "alive": "running", "elsewhere": "running", "done": "finished",
+        "unsigned": "running", "begun": "running",
+    }  # fmt: skip
 
 
 def test_only_keys_that_differ_are_named(table):
