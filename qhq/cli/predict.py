@@ -216,7 +216,7 @@ def _notes(record: PredictionRecord) -> list[str]:
     known = []
     if (skill := record.skill) is not None:
         value = "not defined" if skill.value is None else f"{100 * skill.value:+.2f} %"
-        shown = "shown" if skill.shown else "not shown"
+        shown = "which a test shows" if skill.shown else "not shown by a test"
         known = [f"Skill over the last value: {value}, {shown}. {skill.verdict}"]
     left = [f"Left out: {each.symbol} {each.reason}." for each in record.left_out[:10]]
     if len(record.left_out) > 10:
